@@ -1,0 +1,68 @@
+# make live   set everything up and play; ARGS="-i demo -o null" goes to python -m rt.live
+# make test   set everything up and run every check and test
+# make check  ruff and pyright only
+# make bench  the latency figures of the README
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# onnxruntime and onnxruntime-gpu overwrite each other: exactly one, by what the machine has
+RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+STAMP := $(VENV)/.stamp
+
+.PHONY: live test check bench portaudio jack clean
+.DELETE_ON_ERROR:
+
+live: $(STAMP)-$(RUNTIME) portaudio
+	@$(BIN)/python -m rt.live $(ARGS)
+
+test: $(STAMP)-dev portaudio jack check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)-dev
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(STAMP)-dev portaudio jack
+	$(BIN)/python -m bench.latency --tier live
+	$(BIN)/python -m bench.latency --tier ultra
+	$(BIN)/python -m bench.loopback
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP)-$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(RUNTIME)]'
+	@touch $@
+
+# torch first: without its pin a later package would pull gigabytes of CUDA. tinysoundfont without
+# its dependencies: it wants PyAudio, which only its player needs and which needs a compiler.
+$(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python $(STAMP)-$(RUNTIME)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(RUNTIME),train,dev]' pyworld
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps tinysoundfont
+	@touch $@
+
+# PortAudio and JACK are system libraries on Linux; on macOS and Windows PortAudio comes with
+# sounddevice. $(call need,TEST,PACKAGES): installs as root with apt, else prints the command.
+define need
+@$(1) >/dev/null 2>&1 || { \
+  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends $(2) >/dev/null; \
+  elif command -v apt-get >/dev/null; then echo "missing: type  sudo apt-get install $(2)"; \
+  elif command -v dnf >/dev/null; then echo "missing: type  sudo dnf install portaudio jack-audio-connection-kit"; \
+  elif command -v pacman >/dev/null; then echo "missing: type  sudo pacman -S portaudio jack2"; \
+  else echo "missing: $(2)"; fi; }
+endef
+
+portaudio: | $(BIN)/python
+	$(call need,$(BIN)/python -c 'import sounddevice',libportaudio2)
+
+jack:
+	$(call need,command -v jackd && command -v jack_lsp,jackd2)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,324 @@
+"""Configuration: config.yaml, --config FILE and key.sub=value overrides, validated once, frozen.
+
+The only reader of config.yaml. Every setting's meaning, unit and default stands in that file; a
+test holds it equal to the defaults here. An error is one line: file, key, value, what would do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from rt.spec import SpecError, StreamSpec
+
+DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.yaml"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message is one line for the user."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _stereo(value: Any) -> Any:
+    """Channels count from 1; one channel means the same one for left and right."""
+    if isinstance(value, int):
+        value = (value,)
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = (value[0], value[0])
+    return value
+
+
+Channels = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_stereo)]
+Gain = Annotated[float, Field(ge=0, le=4)]
+
+
+class ModelSection(Section):
+    tier: str = "live"
+    path: Path | None = None
+
+
+class AudioSection(Section):
+    input: str | int | None = None
+    output: str | int | None = None
+    samplerate: Annotated[int, Field(ge=8000, le=192_000)] | None = None
+    blocksize: Annotated[int, Field(ge=0, le=8192)] = 0
+    latency: Literal["low", "high"] | Annotated[float, Field(gt=0, le=2)] = "low"
+    input_channels: Channels = (1, 2)
+    output_channels: Channels = (1, 2)
+
+
+class EngineSection(Section):
+    provider: Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "directml"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    slack: Literal["auto"] | Annotated[int, Field(ge=0, le=16)] = "auto"
+    realtime: bool = True
+    ramp_ms: Annotated[float, Field(ge=1, le=1000)] = 20.0
+
+
+class MixerSection(Section):
+    gains: dict[str, Gain] = {"vocals": 1.0, "drums": 1.0, "bass": 1.0, "other": 1.0}
+    muted: tuple[str, ...] = ()
+
+
+class Binding(Section):
+    """One MIDI control: a note or a CC, and what it does to which stem."""
+
+    note: Annotated[int, Field(ge=0, le=127)] | None = None
+    cc: Annotated[int, Field(ge=0, le=127)] | None = None
+    action: Literal["mute", "solo", "gain", "bypass"]
+    stem: str | None = None
+    mode: Literal["toggle", "hold"] = "toggle"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Binding:
+        if (self.note is None) == (self.cc is None):
+            raise ValueError("give exactly one of note and cc")
+        if (self.action == "bypass") != (self.stem is None):
+            raise ValueError("bypass takes no stem, every other action needs one")
+        if self.action == "gain" and self.cc is None:
+            raise ValueError("gain needs a cc: a note has no position")
+        return self
+
+
+def _default_bindings() -> tuple[Binding, ...]:
+    stems = ("vocals", "drums", "bass", "other")
+    return (
+        *(Binding(note=36 + i, action="mute", stem=s) for i, s in enumerate(stems)),
+        *(Binding(note=40 + i, action="solo", stem=s) for i, s in enumerate(stems)),
+        Binding(note=44, action="bypass"),
+        *(Binding(cc=20 + i, action="gain", stem=s) for i, s in enumerate(stems)),
+    )
+
+
+class MidiSection(Section):
+    port: str | None = None
+    api: Literal["auto", "jack", "alsa", "coremidi", "winmm"] = "auto"
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    bindings: tuple[Binding, ...] = Field(default_factory=_default_bindings)
+
+
+class NetworkSection(Section):
+    """Sizes of one streaming BandSplitRNN. `bands`: [count, width in bins] from low to high."""
+
+    sample_rate: PositiveInt = 44_100
+    n_fft: PositiveInt = 2048
+    synthesis: PositiveInt = 512
+    hop: PositiveInt = 256
+    stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
+    bands: tuple[tuple[PositiveInt, PositiveInt], ...] = (
+        (8, 4), (8, 8), (6, 16), (6, 32), (5, 64), (1, 321))
+    features: PositiveInt = 48
+    hidden: PositiveInt = 64
+    layers: PositiveInt = 3
+    mixer: Literal["attention", "recurrent"] = "attention"
+    heads: PositiveInt = 4
+    mask_hidden: PositiveInt = 48
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NetworkSection:
+        try:
+            spec = self.stream_spec()
+        except SpecError as error:
+            raise ValueError(str(error)) from error
+        covered = sum(count * width for count, width in self.bands)
+        if covered != spec.bins:
+            raise ValueError(f"bands cover {covered} bins, n_fft {self.n_fft} has {spec.bins}")
+        if self.mixer == "attention" and self.features % self.heads:
+            raise ValueError(f"features {self.features} must be a multiple of heads {self.heads}")
+        return self
+
+    def stream_spec(self, **more: Any) -> StreamSpec:
+        return StreamSpec(sample_rate=self.sample_rate, n_fft=self.n_fft,
+                          synthesis=self.synthesis, hop=self.hop, stems=self.stems, **more)
+
+
+class DataSection(Section):
+    root: Path | None = None
+    train: str = "train"
+    valid: str = "valid"
+    coherent: Annotated[float, Field(ge=0, le=1)] = 0.3
+    silenced: Annotated[float, Field(ge=0, le=1)] = 0.1
+    gain_db: Annotated[float, Field(ge=0, le=40)] = 8.0
+    level_varied: Annotated[float, Field(ge=0, le=1)] = 0.25
+    level_min_db: Annotated[float, Field(ge=-90, le=20)] = -40.0
+    level_max_db: Annotated[float, Field(ge=-90, le=20)] = 6.0
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DataSection:
+        if self.level_min_db > self.level_max_db:
+            raise ValueError(f"level_min_db {self.level_min_db} is above "
+                             f"level_max_db {self.level_max_db}")
+        return self
+
+
+class TrainSection(Section):
+    run: Path = Path("runs/live")
+    init: Path | None = None
+    steps: PositiveInt = 2000
+    steps_per_epoch: PositiveInt = 100
+    batch: PositiveInt = 6
+    segment_s: Annotated[float, Field(ge=0.1, le=600)] = 1.5
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    final_rate: Annotated[float, Field(ge=0, le=1)] = 0.03
+    warmup: Annotated[int, Field(ge=0)] = 100
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    clip: Annotated[float, Field(gt=0)] = 5.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    validate_every: PositiveInt = 5
+    loss_n_fft: PositiveInt = 2048
+    loss_hop: PositiveInt = 512
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+
+
+def _tiers() -> dict[str, NetworkSection]:
+    return {
+        "live": NetworkSection(),
+        "ultra": NetworkSection(synthesis=256, hop=128, layers=2),
+    }
+
+
+class Config(Section):
+    model: ModelSection = ModelSection()
+    audio: AudioSection = AudioSection()
+    engine: EngineSection = EngineSection()
+    mixer: MixerSection = MixerSection()
+    midi: MidiSection = MidiSection()
+    network: dict[str, NetworkSection] = Field(default_factory=_tiers)
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+
+    @model_validator(mode="after")
+    def _names(self) -> Config:
+        if self.model.path is None and self.model.tier not in self.network:
+            raise ValueError(f"model.tier = {self.model.tier!r}: there is "
+                             f"{', '.join(self.network)} under network")
+        stems = dict.fromkeys(s for tier in self.network.values() for s in tier.stems)
+        used = {f"mixer.gains.{s}": s for s in self.mixer.gains}
+        used |= {f"mixer.muted.{i}": s for i, s in enumerate(self.mixer.muted)}
+        used |= {f"midi.bindings.{i}.stem": b.stem for i, b in enumerate(self.midi.bindings)
+                 if b.stem is not None}
+        for key, stem in used.items():
+            if self.model.path is None and stem not in stems:
+                raise ValueError(f"{key} = {stem!r}: no such stem, there is {', '.join(stems)}")
+        return self
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Reads `path` (config.yaml beside the packages by default), then applies the overrides.
+
+    Raises ConfigError.
+    """
+    file = Path(path) if path is not None else DEFAULT_FILE
+    data: dict[str, Any] = {}
+    if path is not None or file.exists():
+        data = _read(file)
+    given = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"command line: {override!r} is not key.sub=value")
+        _assign(data, key, text)
+        given.append(key)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file, given)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        what = getattr(error, "problem", None) or error
+        raise ConfigError(f"{file}: {where}not valid YAML ({what})") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: must be a mapping of sections, not a {type(data).__name__}")
+    return data
+
+
+def _assign(data: dict[str, Any], key: str, text: str) -> None:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"command line: {key}={text}: the value is not valid YAML") from error
+    node: Any = data
+    *parents, last = key.split(".")
+    for part in parents:
+        if isinstance(node, list):
+            node = node[_index(node, part, key)]
+        else:
+            if not isinstance(node.get(part), (dict, list)):
+                node[part] = {}
+            node = node[part]
+    if isinstance(node, list):
+        node[_index(node, last, key)] = value
+    else:
+        node[last] = value
+
+
+def _index(node: list[Any], part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(f"command line: {key}: {part!r} is not an index below {len(node)}")
+    return int(part)
+
+
+def _explain(error: ValidationError, file: Path, overrides: list[str]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        names = _siblings(first["loc"])
+        close = difflib.get_close_matches(str(first["loc"][-1]), names, 1)
+        cure = f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
+        text = f"{key}: unknown key; {cure}"
+    elif not key:  # a check across sections names its key and value itself
+        key = message.split(" = ")[0]
+        text = message
+    else:
+        value = first["input"]
+        shown = "" if isinstance(value, (dict, Section)) else f" = {value!r}"
+        text = f"{key}{shown}: {message[:1].lower() + message[1:]}"
+    overridden = any(f"{key}.".startswith(f"{o}.") or o.startswith(f"{key}.") for o in overrides)
+    return f"{'command line' if overridden else file}: {text}"
+
+
+def _is_branch(part: Any) -> bool:
+    """pydantic names the branch of a union inside the location; users have no such key."""
+    return isinstance(part, str) and any(c in part for c in "[(-")
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Config
+    for part in loc[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is not None:
+            model = field.annotation
+            args = getattr(model, "__args__", ())
+            model = next((a for a in args if hasattr(a, "model_fields")), model)
+    return list(getattr(model, "model_fields", {}))
