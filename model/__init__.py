@@ -1,0 +1,1 @@
+"""The networks: training, evaluation and checkpoints. PyTorch; needs the `train` extra."""

@@ -1,0 +1,114 @@
+"""The streaming STFT pair and the separator, against numpy's FFT and against themselves."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rt.separator import EqualShares, Separator
+from rt.session import Session
+from rt.spec import StreamSpec
+from rt.stft import Analyzer, Synthesizer
+
+SPECS = [StreamSpec(), StreamSpec(synthesis=256, hop=128), StreamSpec(synthesis=1024, hop=256),
+         StreamSpec(n_fft=64, synthesis=32, hop=16), StreamSpec(n_fft=512, stems=("a", "b", "c"))]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_spectrum_is_numpys(spec: StreamSpec, signal: np.ndarray) -> None:
+    analyzer = Analyzer(spec)
+    hops = spec.n_fft // spec.hop + 3  # past one turn of the circular history
+    for k in range(hops):
+        spectrum = analyzer.push(signal[k * spec.hop:(k + 1) * spec.hop])
+    frame = signal[:hops * spec.hop][-spec.n_fft:] * spec.analysis_window()[:, None]
+    expected = np.fft.rfft(frame, axis=0)
+    np.testing.assert_allclose(spectrum, np.hstack([expected.real, expected.imag]), atol=2e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_identity_after_exactly_the_declared_latency(spec: StreamSpec, signal: np.ndarray) -> None:
+    stems = Separator(EqualShares(spec)).push(signal)
+    mixture = stems.sum(1)
+    delay = spec.algorithmic_latency
+    np.testing.assert_allclose(mixture[delay:], signal[:len(mixture) - delay], atol=1e-5)
+    assert np.abs(mixture[:delay]).max() <= 1e-5
+
+
+def test_complex_masks_are_applied_as_complex_products(signal: np.ndarray) -> None:
+    """A mask of i everywhere is a Hilbert transform; numpy's overlap-add is the oracle."""
+    spec = StreamSpec(stems=("turned",))
+    masks = np.zeros((1, spec.bins, 4), np.float32)
+    masks[..., 2:] = 1
+    analyzer, synthesizer = Analyzer(spec), Synthesizer(spec)
+    expected = np.zeros((len(signal) + spec.n_fft, 2))
+    for k in range(len(signal) // spec.hop):
+        end = (k + 1) * spec.hop
+        out = synthesizer.push(analyzer.push(signal[end - spec.hop:end]), masks)[:, 0]
+        frame = np.zeros((spec.n_fft, 2))
+        part = signal[max(0, end - spec.n_fft):end]
+        frame[spec.n_fft - len(part):] = part
+        turned = np.fft.irfft(
+            1j * np.fft.rfft(frame * spec.analysis_window()[:, None], axis=0), axis=0)
+        at = end - spec.synthesis + spec.n_fft
+        expected[at:at + spec.synthesis] += (
+            turned[-spec.synthesis:] * spec.synthesis_window()[:, None])
+        np.testing.assert_allclose(out, expected[at:at + spec.hop], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 441, 4096])
+def test_any_split_of_the_input_gives_the_same_stems(
+        step_graph: tuple[Path, object], signal: np.ndarray, size: int) -> None:
+    signal = signal[:5000]
+    session = Session(step_graph[0], "cpu")
+    separator = Separator(session)
+    whole = separator.push(signal)
+    separator.reset()
+    parts = [separator.push(signal[i:i + size]) for i in range(0, len(signal), size)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 300), min_size=1, max_size=20))
+def test_random_splits(cuts: list[int]) -> None:
+    spec = StreamSpec(n_fft=64, synthesis=32, hop=16)
+    x = np.random.default_rng(sum(cuts)).standard_normal((sum(cuts), 2)).astype(np.float32)
+    separator = Separator(EqualShares(spec))
+    edges = np.cumsum([0, *cuts])
+    parts = [separator.push(x[a:b]) for a, b in itertools.pairwise(edges)]
+    separator.reset()
+    np.testing.assert_allclose(np.concatenate(parts), separator.push(x), atol=1e-6)
+
+
+def test_stems_add_up_to_the_input_whatever_the_weights(
+        step_graph: tuple[Path, object], signal: np.ndarray) -> None:
+    separator = Separator(Session(step_graph[0], "cpu"))
+    mixture = separator.push(signal).sum(1)
+    delay = separator.spec.algorithmic_latency
+    error = np.abs(mixture[delay:] - signal[:len(mixture) - delay]).max()
+    assert error <= 1e-4 * np.abs(signal).max()
+
+
+def test_a_stale_step_reuses_the_newest_masks(
+        step_graph: tuple[Path, object], signal: np.ndarray) -> None:
+    """The sum is still the input, and the network's state has not moved."""
+    session = Session(step_graph[0], "cpu")
+    separator = Separator(session)
+    hop = separator.spec.hop
+    out = []
+    for k in range(100):
+        before = session.states()
+        out.append(separator.step(signal[k * hop:(k + 1) * hop], fresh=k % 3 != 2).copy())
+        moved = any(not np.array_equal(before[n], v) for n, v in session.states().items())
+        assert moved == (k % 3 != 2)
+    mixture = np.concatenate(out).sum(1)
+    delay = separator.spec.algorithmic_latency
+    np.testing.assert_allclose(mixture[delay:], signal[:len(mixture) - delay],
+                               atol=1e-4 * np.abs(signal).max())
+
+
+def test_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[n, 2\]"):
+        Separator(EqualShares(StreamSpec())).push(np.zeros((10, 1), np.float32))
