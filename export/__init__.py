@@ -1,0 +1,1 @@
+"""From a trained checkpoint to the ONNX step graph that the live system runs."""

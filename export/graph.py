@@ -1,0 +1,51 @@
+"""torch -> ONNX: one hop of a BandSplitRNN as a graph with static shapes and named states.
+
+Spectrum and states in, masks and next states out, the StreamSpec in the metadata. The STFT stays
+outside: ONNX Runtime's is slow, and the live engine has its own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from model.network import BandSplitRNN
+from rt.session import MASKS, NEXT, SPECTRUM
+from rt.spec import CHANNELS, StreamSpec
+
+OPSET = 18
+
+
+class _Step(nn.Module):
+    """BandSplitRNN.step without the batch axis, states as separate arguments."""
+
+    def __init__(self, network: BandSplitRNN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        masks, after = self.network.step(spectrum[None], tuple(s[None] for s in state))
+        return masks[0], *(s[0] for s in after)
+
+
+def write_step_graph(network: BandSplitRNN, spec: StreamSpec, path: Path) -> onnx.ModelProto:
+    """Writes the graph to `path` and returns it, checked by onnx.checker."""
+    names = [s.name for s in spec.states]
+    arguments = (torch.zeros(spec.bins, 2 * CHANNELS),
+                 *(torch.zeros(s.shape) for s in spec.states))
+    with warnings.catch_warnings():
+        # torch's newer exporter unrolls the GRU; the older one keeps it as one node
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Step(network).eval(), arguments, str(path), dynamo=False, opset_version=OPSET,
+            input_names=[SPECTRUM, *names], output_names=[MASKS, *(n + NEXT for n in names)])
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, spec.to_metadata())
+    model.producer_name, model.producer_version = "bandsplit-live", spec.version
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+    return model
