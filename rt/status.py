@@ -13,6 +13,7 @@ class LatencyLine:
 
     what: str
     samples: float
+    device: bool = False  # what the sound system takes, not the engine
 
 
 @dataclass(frozen=True)
