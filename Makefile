@@ -1,4 +1,4 @@
-# make live   set everything up and play; ARGS="-i demo -o null" goes to python -m rt.live
+# make live   set everything up and play the demo song; ARGS="-i … -o …" goes to python -m rt.live
 # make test   set everything up and run every check and test
 # make check  ruff and pyright only
 # make bench  the latency figures of the README
@@ -15,7 +15,7 @@ STAMP := $(VENV)/.stamp
 .DELETE_ON_ERROR:
 
 live: $(STAMP)-$(RUNTIME) portaudio
-	@$(BIN)/python -m rt.live $(ARGS)
+	@$(BIN)/python -m rt.live $(or $(ARGS),-i demo)
 
 test: $(STAMP)-dev portaudio jack check
 	$(BIN)/python -m pytest $(ARGS)

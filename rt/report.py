@@ -30,7 +30,7 @@ def banner(info: EngineInfo, more: Sequence[tuple[str, str]] = ()) -> str:
     rate = f"{info.sample_rate} Hz"
     if info.sample_rate != spec.sample_rate:
         rate += f", resampled to the model's {spec.sample_rate} Hz"
-    trained = f"trained on {spec.trained_on}" if spec.trained_on else "untrained: random weights"
+    trained = f"trained on {spec.trained_on}" if spec.trained_on else "untrained"
     rows = [
         ("input", info.input),
         ("output", info.output),
@@ -43,7 +43,9 @@ def banner(info: EngineInfo, more: Sequence[tuple[str, str]] = ()) -> str:
     ]
     lines = ["Bandsplit Live", *(f"  {label:9} {text}" for label, text in rows if text)]
     lines += _budget(info)
-    lines += [f"  warning: {warning}" for warning in info.warnings]
+    untrained = ["this model is untrained, its stems mean nothing: use a packaged tier, or train "
+                 "one"] * (not spec.trained)
+    lines += [f"  warning: {warning}" for warning in (*untrained, *info.warnings)]
     return "\n".join(lines)
 
 
