@@ -187,7 +187,7 @@ def _row(left: Text, right: Text) -> ComposeResult:
 
 def _keys(stems: int) -> Text:
     digits = "1" if stems == 1 else f"1-{stems}"
-    letters = "a" if stems == 1 else f"a-{LETTERS[stems - 1]}"
+    letters = " ".join(LETTERS[:stems])
     keys = ((digits, " mute  "), (f"shift+{digits}", " or "), (letters, " solo  "),
             ("arrows", " choose, gain  "), ("0", " bypass  "), ("q", " quit"))
     return Text.assemble(*(part for key, does in keys for part in ((key, "bold"), (does, DIM))))

@@ -84,7 +84,7 @@ def test_keys_do_what_the_footer_says() -> None:
     fake = Fake()
 
     async def act(app: ConsoleApp, press: Callable[[str], Awaitable[None]]) -> None:
-        assert ("1-4 mute  shift+1-4 or a-f solo  arrows choose, gain  0 bypass  q quit"
+        assert ("1-4 mute  shift+1-4 or a s d f solo  arrows choose, gain  0 bypass  q quit"
                 in shown(app))
         for k in range(4):
             await press(str(k + 1))
