@@ -7,7 +7,7 @@ test holds it equal to the defaults here. An error is one line: file, key, value
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -148,10 +148,18 @@ class NetworkSection(Section):
                           synthesis=self.synthesis, hop=self.hop, stems=self.stems, **more)
 
 
+def _moisesdb_stems() -> dict[str, str]:
+    other = ("guitar", "piano", "other_keys", "other_plucked", "bowed_strings", "wind")
+    return {"percussion": "drums", **dict.fromkeys(other, "other")}
+
+
 class DataSection(Section):
     root: Path | None = None
+    description: str = ""
     train: str = "train"
     valid: str = "valid"
+    stem_map: dict[str, str] = Field(default_factory=_moisesdb_stems)
+    activity: Path | None = None
     coherent: Annotated[float, Field(ge=0, le=1)] = 0.3
     silenced: Annotated[float, Field(ge=0, le=1)] = 0.1
     gain_db: Annotated[float, Field(ge=0, le=40)] = 8.0
@@ -223,8 +231,11 @@ class Config(Section):
         return self
 
 
-def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """Reads `path` (config.yaml beside the packages by default), then applies the overrides.
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = (),
+                flags: Mapping[str, Any] | None = None) -> Config:
+    """Reads `path` (config.yaml beside the packages by default), then applies the overrides
+    (key.sub=value, the value in YAML) and then the flags (dotted key to value, taken as it is;
+    None means not given).
 
     Raises ConfigError.
     """
@@ -237,8 +248,12 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"command line: {override!r} is not key.sub=value")
-        _assign(data, key, text)
+        _assign(data, key, _parse(key, text))
         given.append(key)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _assign(data, key, value)
+            given.append(key)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -262,11 +277,14 @@ def _read(file: Path) -> dict[str, Any]:
     return data
 
 
-def _assign(data: dict[str, Any], key: str, text: str) -> None:
+def _parse(key: str, text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"command line: {key}={text}: the value is not valid YAML") from error
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
     node: Any = data
     *parents, last = key.split(".")
     for part in parents:
@@ -289,9 +307,14 @@ def _index(node: list[Any], part: str, key: str) -> int:
 
 
 def _explain(error: ValidationError, file: Path, overrides: list[str]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
-    message = first["msg"].removeprefix("Value error, ")
+    every = error.errors()
+    first, key = every[0], _key(every[0]["loc"])
+    # one value can fail several branches of a union: say what each would have taken
+    wanted = dict.fromkeys(e["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+                           for e in every if _key(e["loc"]) == key)
+    message = " or ".join(wanted)
+    if "Input should be " in first["msg"]:
+        message = f"should be {message}"
     if first["type"] == "extra_forbidden":
         names = _siblings(first["loc"])
         close = difflib.get_close_matches(str(first["loc"][-1]), names, 1)
@@ -308,9 +331,11 @@ def _explain(error: ValidationError, file: Path, overrides: list[str]) -> str:
     return f"{'command line' if overridden else file}: {text}"
 
 
-def _is_branch(part: Any) -> bool:
+def _key(loc: tuple[int | str, ...]) -> str:
     """pydantic names the branch of a union inside the location; users have no such key."""
-    return isinstance(part, str) and any(c in part for c in "[(-")
+    return ".".join(str(part) for part in loc
+                    if not (isinstance(part, str)
+                            and (part in ("int", "str", "float") or any(c in part for c in "[(-"))))
 
 
 def _siblings(loc: tuple[int | str, ...]) -> list[str]:

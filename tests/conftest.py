@@ -17,6 +17,16 @@ from rt.spec import StreamSpec
 SMALL = NetworkSection(n_fft=256, synthesis=64, hop=32, bands=((8, 4), (6, 8), (1, 49)),
                        features=16, hidden=12, layers=2, heads=2, mask_hidden=8)
 
+# Real time on a shared machine: a host that stops for half a second fails what is right. Such a
+# test may be run again, and pytest's summary then counts a rerun.
+REAL_TIME = {"test_engine", "test_live", "test_loopback", "test_midi", "test_worker"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in REAL_TIME:
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:

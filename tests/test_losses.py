@@ -1,0 +1,54 @@
+"""The loss against a plainly written one, and the scores against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.losses import WaveAndSpectrumLoss
+from model.metrics import best_gain_usdr, usdr
+
+
+def test_loss_is_the_sum_of_three_means():
+    n_fft, hop, length = 256, 64, 1000
+    generator = np.random.default_rng(0)
+    estimate, target = generator.normal(size=(2, 2, 3, 2, length))
+    window = np.hanning(n_fft + 1)[:-1]
+    window /= np.sqrt(np.sum(window**2))
+    error = (estimate - target).reshape(-1, length)
+    frames = [np.fft.rfft(error[:, i:i + n_fft] * window)
+              for i in range(0, length - n_fft + 1, hop)]
+    expected = (np.abs(error).mean() + np.abs(np.real(frames)).mean()
+                + np.abs(np.imag(frames)).mean())
+    loss = WaveAndSpectrumLoss(n_fft, hop).double()
+    got = loss(torch.from_numpy(estimate), torch.from_numpy(target))
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+    assert loss(torch.from_numpy(target), torch.from_numpy(target)).item() == 0
+
+
+def test_loss_refuses_what_it_cannot_compare():
+    loss = WaveAndSpectrumLoss(256, 64)
+    with pytest.raises(ValueError, match="shorter than a window"):
+        loss(torch.zeros(2, 100), torch.zeros(2, 100))
+    with pytest.raises(ValueError, match="target"):
+        loss(torch.zeros(2, 300), torch.zeros(2, 301))
+
+
+def test_usdr():
+    target = np.random.default_rng(0).normal(size=(2, 1000))
+    assert usdr(target, 0.9 * target) == pytest.approx(20, abs=1e-9)
+    assert usdr(target, np.zeros_like(target)) == pytest.approx(0, abs=1e-9)
+    assert np.isnan(usdr(np.zeros((2, 10)), np.ones((2, 10))))
+    with pytest.raises(ValueError, match="target"):
+        usdr(target, target[:, 1:])
+
+
+def test_best_gain_is_the_best_gain():
+    rng = np.random.default_rng(0)
+    target, rest = rng.normal(size=(2, 2, 1000))
+    mixture = target + 2 * rest
+    best = best_gain_usdr(target, mixture)
+    tried = max(usdr(target, gain * mixture) for gain in np.linspace(0, 1, 1001))
+    assert best == pytest.approx(tried, abs=1e-4)
+    assert np.isnan(best_gain_usdr(target, np.zeros_like(mixture)))
