@@ -44,7 +44,7 @@ class Segmented:
         if not 0 < self._step <= self._segment:
             raise OfflineError(f"a step of {self._step} samples leaves gaps between segments of "
                                f"{self._segment}")
-        self._device = _device(device)
+        self._device = torch_device(device)
         self._batch = batch or (1 if self._device.type == "cpu" else reference.batch)
         self._network: Callable[[Tensor], Tensor] = reference.network.to(self._device)
         self._stft = ReferenceSTFT(config).to(self._device)
@@ -93,7 +93,7 @@ class Segmented:
                                "use a smaller --batch") from error
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise OfflineError(f"device cuda: PyTorch {torch.__version__} sees no CUDA device; it "

@@ -37,17 +37,18 @@ class Sound:
     channels: int
     samples: int | None  # as announced; None where only decoding tells
     through_ffmpeg: bool
+    stream: int = 0  # of the file's sound streams
 
     @classmethod
-    def open(cls, path: Path) -> Sound:
-        """Raises SoundError."""
+    def open(cls, path: Path, stream: int = 0) -> Sound:
+        """stream: which one, where the file holds several (a .stem.mp4). Raises SoundError."""
         if any(unicodedata.category(c) in ("Cc", "Cs") for c in str(path)):
             # neither libsndfile nor a one-line message takes control characters or broken UTF-8
             raise SoundError(f"{str(path)!a}: has a name that cannot be printed; rename it")
         if not path.is_file():
             raise SoundError(f"{path}: no such file")
         try:
-            sound = _open_libsndfile(path) or _open_ffmpeg(path)
+            sound = (None if stream else _open_libsndfile(path)) or _open_ffmpeg(path, stream)
         except OSError as error:
             raise SoundError(f"{path}: cannot be read ({error.strerror})") from error
         if sound.channels > 2:
@@ -94,29 +95,32 @@ def _decode_libsndfile(sound: Sound) -> Iterator[np.ndarray]:
         raise SoundError(f"{sound.path}: cannot be read further ({error.error_string})") from error
 
 
-def _open_ffmpeg(path: Path) -> Sound:
+def _open_ffmpeg(path: Path, stream: int) -> Sound:
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise SoundError(f"{path}: not a format that libsndfile reads, and ffmpeg, which reads "
                          "most others, is not installed")
     probe = subprocess.run(
-        ["ffprobe", "-v", "error", "-select_streams", "a:0", "-show_entries",
+        ["ffprobe", "-v", "error", "-select_streams", f"a:{stream}", "-show_entries",
          "stream=sample_rate,channels,duration:format=duration", "-of", "json", f"file:{path}"],
         capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False)
     found = json.loads(probe.stdout or "{}")
-    stream = (found.get("streams") or [{}])[0]
-    rate, channels = int(stream.get("sample_rate", 0)), int(stream.get("channels", 0))
+    info = (found.get("streams") or [{}])[0]
+    rate, channels = int(info.get("sample_rate", 0)), int(info.get("channels", 0))
     if probe.returncode or not (rate and channels):
         why = f" ({_last_line(probe.stderr)})" if probe.stderr.strip() else ""
+        if stream and not why:
+            raise SoundError(f"{path}: has no sound stream number {stream + 1}")
         raise SoundError(f"{path}: not a sound file that libsndfile or ffmpeg can read{why}")
-    duration = stream.get("duration") or found.get("format", {}).get("duration")
+    duration = info.get("duration") or found.get("format", {}).get("duration")
     samples = None if duration is None else round(float(duration) * rate)
-    return Sound(path, rate, channels, samples, True)
+    return Sound(path, rate, channels, samples, True, stream)
 
 
 def _decode_ffmpeg(sound: Sound) -> Iterator[np.ndarray]:
     # "file:" keeps a name from being taken for an option or a protocol
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{sound.path}", "-map", "0:a:0",
-               "-ac", str(sound.channels), "-ar", str(sound.sample_rate), "-f", "f32le", "-"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{sound.path}",
+               "-map", f"0:a:{sound.stream}", "-ac", str(sound.channels),
+               "-ar", str(sound.sample_rate), "-f", "f32le", "-"]
     frame = 4 * sound.channels
     with tempfile.TemporaryFile() as errors, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
