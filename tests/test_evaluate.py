@@ -12,13 +12,13 @@ import soundfile
 from reference_files import SMALL as SMALL_REFERENCE
 from reference_files import weights, write
 
-from model import evaluate
 from model.checkpoint import Description, save
-from model.inference import open_model
+from model.evaluate import __main__ as evaluate
+from model.evaluate.plots import Example
+from model.evaluate.scores import summarise
+from model.inference.backend import open_model
 from model.metrics import csdr, muting, usdr
 from model.network import BandSplitRNN
-from model.plots import Example
-from model.scores import summarise
 from tests.conftest import SMALL
 from tests.dataset_fixture import RATE, encode_stem_file
 from tests.songs_fixture import STEMS, make_songs

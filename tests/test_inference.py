@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from model import inference, jobs
+from model.inference import __main__ as inference
+from model.inference import jobs
+from model.inference.offline import resampled, separate_sound
+from model.inference.streamed import Streamed
 from model.network import BandSplitRNN
-from model.offline import resampled, separate_sound
 from model.sound import Sound
-from model.streamed import Streamed
 from rt.separator import EqualShares, Separator
 from rt.session import Session, SessionError, packaged_model
 from rt.spec import StreamSpec
@@ -374,7 +375,7 @@ def test_ctrl_c_leaves_nothing_half_written(step_graph: Graph, tmp_path: Path) -
 def test_a_full_disk_is_one_line_and_exit_code_2(step_graph: Graph, tmp_path: Path) -> None:
     """A file size limit stands for the disk."""
     write(tmp_path / "in" / "song.wav", music(70_000))
-    code = ("import resource, sys; from model.inference import main; "
+    code = ("import resource, sys; from model.inference.__main__ import main; "
             "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)); "
             "sys.exit(main(sys.argv[1:]))")
     result = subprocess.run(
@@ -390,7 +391,7 @@ def test_a_full_disk_is_one_line_and_exit_code_2(step_graph: Graph, tmp_path: Pa
 
 def test_the_streaming_model_needs_no_torch(step_graph: Graph, tmp_path: Path) -> None:
     source = write(tmp_path / "song.wav", music(9001, 48_000), 48_000)
-    code = ("import sys; from model.inference import main; code = main(sys.argv[1:]); "
+    code = ("import sys; from model.inference.__main__ import main; code = main(sys.argv[1:]); "
             "loaded = {'torch', 'lightning'} & set(sys.modules); sys.exit(str(loaded) if loaded "
             "else code)")
     result = subprocess.run(
@@ -412,10 +413,10 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     code = """if True:
         import resource, sys
         from pathlib import Path
-        from model.jobs import Job, Run
-        from model.offline import Outputs
-        from model.stem_files import Encoding
-        from model.streamed import Streamed
+        from model.inference.jobs import Job, Run
+        from model.inference.offline import Outputs
+        from model.inference.stem_files import Encoding
+        from model.inference.streamed import Streamed
         from rt.separator import EqualShares
         from rt.spec import StreamSpec
         model = Streamed(EqualShares(StreamSpec(hop=512, synthesis=1024)))

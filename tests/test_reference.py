@@ -9,8 +9,8 @@ import torch
 from reference_files import HPARAMS, SMALL, bands, table, weights, write
 
 from model.checkpoint import CheckpointError
-from model.reference import SPLITS, ReferenceBandSplitRNN, ReferenceSection, ReferenceSTFT
-from model.reference_checkpoint import load_reference
+from model.reference.checkpoint import load_reference
+from model.reference.network import SPLITS, ReferenceBandSplitRNN, ReferenceSection, ReferenceSTFT
 
 # The oracle: float64 numpy, band by band, gate by gate.
 

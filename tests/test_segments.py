@@ -11,11 +11,11 @@ import torch
 from reference_files import SMALL, weights, write
 from torch import Tensor, nn
 
-from model import inference
-from model.offline import OfflineError
-from model.reference import ReferenceBandSplitRNN, ReferenceSection, ReferenceSTFT
-from model.reference_checkpoint import Reference, load_reference
-from model.segments import Segmented
+from model.inference import __main__ as inference
+from model.inference.offline import OfflineError
+from model.inference.segments import Segmented
+from model.reference.checkpoint import Reference, load_reference
+from model.reference.network import ReferenceBandSplitRNN, ReferenceSection, ReferenceSTFT
 
 SECTION = ReferenceSection(sr=8000, n_fft=64, win_length=64, hop_length=16, t_timesteps=9,
                            bandsplits=((1000, 250), (2000, 500)), fc_dim=6, rnn_dim=5,

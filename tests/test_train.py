@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from model import evaluate, train
+from model import train
 from model.checkpoint import (
     CheckpointError,
     Description,
@@ -21,6 +21,7 @@ from model.checkpoint import (
     read_weights,
     save,
 )
+from model.evaluate import __main__ as evaluate
 from model.network import BandSplitRNN
 from model.separate import separate
 from model.stft import STFT

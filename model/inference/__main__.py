@@ -1,7 +1,6 @@
 """Separates sound files: python -m model.inference -i IN -o OUT [-t TARGET] [-c CKPT] [-d DEVICE]
 
-The command line, and which model it opens. torch is imported where a reference checkpoint is
-opened and nowhere else: the streaming model runs through ONNX Runtime alone.
+The command line.
 """
 
 from __future__ import annotations
@@ -10,60 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from model.jobs import Run, find_jobs
-from model.offline import OfflineError, OfflineSeparator, Outputs
-from model.stem_files import Encoding, StemFileError
-from model.streamed import Streamed
-from rt.session import SessionError, packaged_model
+from model.inference.backend import open_model
+from model.inference.jobs import Run, find_jobs
+from model.inference.offline import OfflineError, Outputs
+from model.inference.stem_files import Encoding, StemFileError
+from rt.session import SessionError
 
-REFERENCE_SUFFIXES = (".pt", ".ckpt")
 SUBTYPES = {"float": "FLOAT", "16": "PCM_16", "24": "PCM_24"}
-
-
-def open_model(name: str, device: str = "auto", threads: int | None = None,
-               batch: int | None = None, step_s: float | None = None) -> OfflineSeparator:
-    """name: a tier, an .onnx file, or a reference checkpoint (.pt, .ckpt).
-
-    Raises OfflineError or SessionError.
-    """
-    suffix = Path(name).suffix.lower()
-    if suffix in REFERENCE_SUFFIXES:
-        return _open_reference(Path(name), device, threads, batch, step_s)
-    if batch is not None or step_s is not None:
-        raise OfflineError("--batch and --step are for reference checkpoints: the streaming "
-                           "model has no segments")
-    if suffix == ".onnx":
-        return Streamed.load(name, device, threads or 1)
-    try:
-        graph = packaged_model(name)
-    except SessionError:
-        if not Path(name).exists():
-            raise
-        raise OfflineError(f"{name}: neither a step graph (.onnx) nor a reference checkpoint "
-                           "(.pt, .ckpt); python -m export makes a step graph of a trained "
-                           "one") from None
-    return Streamed.load(graph, device, threads or 1)
-
-
-def _open_reference(path: Path, device: str, threads: int | None, batch: int | None,
-                    step_s: float | None) -> OfflineSeparator:
-    try:
-        import torch
-
-        from model.checkpoint import CheckpointError
-        from model.reference_checkpoint import load_reference
-        from model.segments import Segmented
-    except ModuleNotFoundError as error:
-        raise OfflineError(f"{path}: a reference checkpoint needs {error.name}: "
-                           "pip install 'bandsplit-live[train]'") from error
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        reference = load_reference(path)
-    except CheckpointError as error:
-        raise OfflineError(str(error)) from error
-    step = None if step_s is None else round(step_s * reference.network.config.sr)
-    return Segmented(reference, device, batch, step)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.offline import OfflineError
-from model.reference import ReferenceSTFT
-from model.reference_checkpoint import Reference
+from model.inference.offline import OfflineError
+from model.reference.checkpoint import Reference
+from model.reference.network import ReferenceSTFT
 from rt.spec import CHANNELS
 
 

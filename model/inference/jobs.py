@@ -13,9 +13,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from model.offline import OfflineError, OfflineSeparator, Outputs, length_at, separate_sound
+from model.inference.offline import (
+    OfflineError,
+    OfflineSeparator,
+    Outputs,
+    length_at,
+    separate_sound,
+)
+from model.inference.stem_files import Encoding, StemFiles
 from model.sound import SUFFIXES, Sound, SoundError
-from model.stem_files import Encoding, StemFiles
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from torch import Tensor
 
 from model.checkpoint import CheckpointError, assign
-from model.reference import ReferenceBandSplitRNN, ReferenceSection
+from model.reference.network import ReferenceBandSplitRNN, ReferenceSection
 
 HPARAMS = "hparams.yaml"
 PREFIX = "model."

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from model.scores import Scores
+from model.evaluate.scores import Scores
 
 EXCERPT_S = 10.0
 N_FFT, HOP = 2048, 512

@@ -21,11 +21,18 @@ from model.checkpoint import WEIGHTS, CheckpointError
 from model.data import DataError
 from model.data.musdb import SPLITS, find_tracks
 from model.data.tracks import Track, is_silent, open_track
-from model.offline import OfflineError
-from model.passes import Pass, open_pass
-from model.plots import Example, plot_spectrograms, plot_stems
-from model.results import ResultFiles
-from model.scores import Scores, score_song, song_heading, song_row, summarise, summary_table
+from model.evaluate.passes import Pass, open_pass
+from model.evaluate.plots import Example, plot_spectrograms, plot_stems
+from model.evaluate.results import ResultFiles
+from model.evaluate.scores import (
+    Scores,
+    score_song,
+    song_heading,
+    song_row,
+    summarise,
+    summary_table,
+)
+from model.inference.offline import OfflineError
 from rt.config import Config, ConfigError, load_config
 from rt.session import SessionError
 

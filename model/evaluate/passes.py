@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from model.checkpoint import load
-from model.inference import REFERENCE_SUFFIXES, open_model
+from model.inference.backend import REFERENCE_SUFFIXES, open_model
+from model.inference.offline import OfflineError, OfflineSeparator
+from model.inference.segments import torch_device
+from model.inference.streamed import Streamed
 from model.network import BandSplitRNN
-from model.offline import OfflineError, OfflineSeparator
-from model.segments import torch_device
 from model.separate import separate
 from model.stft import STFT
-from model.streamed import Streamed
 from rt.separator import Masker
 from rt.session import Session
 

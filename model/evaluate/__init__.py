@@ -1,0 +1,1 @@
+"""Scores of checkpoints, step graphs and streams on songs whose stems are known."""

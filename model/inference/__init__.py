@@ -1,0 +1,1 @@
+"""Offline separation of files and folders; the streaming model without torch."""

@@ -1,0 +1,1 @@
+"""The paper's offline network, as its public implementation keeps it on disk."""
