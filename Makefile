@@ -11,13 +11,13 @@ ARGS ?=
 RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 STAMP := $(VENV)/.stamp
 
-.PHONY: live test check bench portaudio jack clean
+.PHONY: live test check bench portaudio jack ffmpeg clean
 .DELETE_ON_ERROR:
 
 live: $(STAMP)-$(RUNTIME) portaudio
 	@$(BIN)/python -m rt.live $(or $(ARGS),-i demo)
 
-test: $(STAMP)-dev portaudio jack check
+test: $(STAMP)-dev portaudio jack ffmpeg check
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP)-dev
@@ -45,24 +45,30 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python $(STAMP)-$(RUNTIME)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps tinysoundfont
 	@touch $@
 
-# PortAudio and JACK are system libraries on Linux; on macOS and Windows PortAudio comes with
-# sounddevice. $(call need,TEST,PACKAGES): installs as root with apt, else prints the command.
+# PortAudio and JACK are system libraries on Linux (on macOS and Windows PortAudio comes with
+# sounddevice); the tests also read what only ffmpeg reads. $(call need,TEST,PACKAGES) installs as
+# root with apt, else prints the command; nothing stops without them, the program and the tests
+# say what they miss.
 define need
-@$(1) >/dev/null 2>&1 || { \
+@{ $(1); } >/dev/null 2>&1 || { \
   if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y -qq --no-install-recommends $(2) >/dev/null; \
-  elif command -v apt-get >/dev/null; then echo "missing: type  sudo apt-get install $(2)"; \
-  elif command -v dnf >/dev/null; then echo "missing: type  sudo dnf install portaudio jack-audio-connection-kit"; \
-  elif command -v pacman >/dev/null; then echo "missing: type  sudo pacman -S portaudio jack2"; \
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends $(2) >/dev/null; } \
+      || echo "could not be installed: $(2)"; \
+  elif command -v apt-get >/dev/null; then echo "missing; type: sudo apt-get install $(2)"; \
+  elif command -v dnf >/dev/null; then echo "missing; type: sudo dnf install $(3)"; \
+  elif command -v pacman >/dev/null; then echo "missing; type: sudo pacman -S $(4)"; \
   else echo "missing: $(2)"; fi; }
 endef
 
 portaudio: | $(BIN)/python
-	$(call need,$(BIN)/python -c 'import sounddevice',libportaudio2)
+	$(call need,$(BIN)/python -c 'import sounddevice',libportaudio2,portaudio,portaudio)
 
 jack:
-	$(call need,command -v jackd && command -v jack_lsp,jackd2)
+	$(call need,command -v jackd && command -v jack_lsp,jackd2,jack-audio-connection-kit,jack2 jack-example-tools)
+
+ffmpeg:
+	$(call need,command -v ffmpeg && command -v ffprobe,ffmpeg,ffmpeg-free,ffmpeg)
 
 clean:
 	rm -rf $(VENV) build *.egg-info
