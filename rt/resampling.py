@@ -1,9 +1,9 @@
 """What stands between the stream and the separator when the device's rate is not the model's.
 
 A polyphase filter of our own, because latency is the point: linear phase, flat to 20 kHz, about
-0.8 ms one way. soxr's streaming mode, measured between 44.1 and 48 kHz with blocks of 256, holds
-back up to 19 to 21 ms one way at HQ, 10 ms at LQ and 5.0 to 5.5 ms in its variable-rate mode; its
-only fast setting (QQ) is a cubic. Sound files, where waiting costs nothing, do go through soxr.
+0.8 ms one way between 44.1 and 48 kHz, where soxr's streaming mode holds back some 20 ms at its
+good settings (test_resampling measures both). Sound files, where waiting costs nothing, do go
+through soxr.
 
 Being a plain filter, it gives a number of samples that is known beforehand, so the queue that
 keeps every deadline is computed, not guessed.
