@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -201,8 +202,9 @@ def _initial_mix(config: Config, spec: StreamSpec) -> MixState:
 def _settings(config: Config, args: argparse.Namespace, model: Path) -> EngineSettings:
     from rt.settings import EngineSettings
 
-    if args.duration is not None and not args.duration > 0:
-        raise UsageError(f"--duration {args.duration:g}: must be more than 0 seconds")
+    if args.duration is not None and not 0 < args.duration < math.inf:
+        raise UsageError(f"--duration {args.duration:g}: must be more than 0 seconds; leave it "
+                         "out to play without end")
     audio, engine = config.audio, config.engine
     return EngineSettings(
         model=model, provider=engine.provider, threads=engine.threads, input=audio.input,

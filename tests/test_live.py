@@ -111,7 +111,8 @@ def test_a_user_hears_why(tmp_path: Path, step_graph: tuple[Path, object]) -> No
         "noise.wav": ["-i", tmp_path / "noise.wav"],
         "missing.flac": ["-i", tmp_path / "missing.flac"],
         "--stats": ["--stats", tmp_path / "no" / "s.json"],
-        "--duration": ["--duration", "0"],
+        "--duration 0": ["--duration", "0"],
+        "--duration inf": ["--duration", "inf"],
         "typo.yaml": ["--record", typo],
         "audio.input_channels": ["--channels", "0"],
     }
