@@ -63,6 +63,6 @@ class SeparationTask(lightning.LightningModule):
         """Share of the learning rate: linear warm-up, then a cosine down to `final_rate`."""
         config = self.config
         warm = min(1.0, (step + 1) / max(config.warmup, 1))
-        done = min(1.0, step / config.steps)
+        done = min(1.0, step / config.max_steps)
         cosine = 0.5 * (1 + math.cos(math.pi * done))
         return warm * (config.final_rate + (1 - config.final_rate) * cosine)

@@ -176,7 +176,7 @@ def train(config: Config) -> Path:
         accelerator=options.accelerator,
         devices=1,
         precision=options.precision,
-        max_steps=options.steps,
+        max_steps=options.max_steps,
         gradient_clip_val=options.clip,
         check_val_every_n_epoch=options.validate_every,
         num_sanity_val_steps=0,
@@ -233,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
         description="Trains the streaming network of model.tier on the songs of data.root.")
     parser.add_argument("--config", type=Path, help="instead of config.yaml")
     parser.add_argument("settings", nargs="*", metavar="key.sub=value",
-                        help="overrides, such as train.steps=2000 train.run=runs/live")
+                        help="overrides, such as train.max_steps=2000 train.run=runs/live")
     options = parser.parse_args(argv)
     # Lightning advises more loader workers; on a small machine they would take the cores that
     # train, and data.workers says how many there are.

@@ -179,7 +179,7 @@ class DataSection(Section):
 class TrainSection(Section):
     run: Path = Path("runs/live")
     init: Path | None = None
-    steps: PositiveInt = 2000
+    max_steps: PositiveInt = 2000
     steps_per_epoch: PositiveInt = 100
     batch: PositiveInt = 6
     segment_s: Annotated[float, Field(ge=0.1, le=600)] = 1.5

@@ -43,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(data: Path, run: Path, **more: object) -> list[str]:
     network = SMALL.model_dump(mode="json")
     given = {f"network.live.{key}": json.dumps(network[key]) for key in FIELDS}
-    given |= {"data.root": data, "train.run": run, "train.steps": 4, "train.steps_per_epoch": 2,
+    given |= {"data.root": data, "train.run": run, "train.max_steps": 4, "train.steps_per_epoch": 2,
               "train.batch": 2, "train.segment_s": 0.1, "train.validate_every": 1,
               "train.threads": 1, "train.warmup": 2, "train.loss_n_fft": 512,
               "train.loss_hop": 128, "train.accelerator": "cpu"}
@@ -62,7 +62,7 @@ def test_a_run_folder_holds_what_it_promises(run: Path):
     for name in ("config.yaml", "train.log", "checkpoints/last.ckpt", "weights/config.yaml",
                  "weights/weights.safetensors", "metrics", "tb"):
         assert (run / name).exists(), name
-    assert yaml.safe_load((run / "config.yaml").read_text())["train"]["steps"] == 4
+    assert yaml.safe_load((run / "config.yaml").read_text())["train"]["max_steps"] == 4
     assert "step 4" in (run / "train.log").read_text()
     assert describe(run).network == SMALL
     assert "4 steps" in describe(run).trained_on
@@ -166,7 +166,7 @@ def test_bad_input_is_one_line_and_code_2(data: Path, run: Path, tmp_path: Path,
         (train.main, [*settings(data, tmp_path / "a"), "data.root=null"], "data.root is not set"),
         (train.main, settings(tmp_path, tmp_path / "b"), "no such folder"),
         (train.main, [*settings(data, tmp_path / "c"), "data.train=../empty"], "no such folder"),
-        (train.main, [*settings(data, tmp_path / "d"), "train.steps=no"], "train.steps"),
+        (train.main, [*settings(data, tmp_path / "d"), "train.max_steps=no"], "train.max_steps"),
         (train.main, [*settings(data, tmp_path / "e"), "model.tier=none"], "none"),
         (train.main, [*settings(data, tmp_path / "f"), f"train.init={tmp_path}"], "no weights"),
         (train.main, [*settings(data, run), "network.live.layers=1"], "layers differ"),
