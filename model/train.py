@@ -44,7 +44,7 @@ from model.checkpoint import (
     read_weights,
     save,
 )
-from model.data import DataError, RandomMixes, Song, open_songs
+from model.data import DataError, RandomMixes, Song, open_dataset
 from model.network import BandSplitRNN
 from model.task import SeparationTask
 from rt.config import Config, ConfigError, NetworkSection, load_config
@@ -71,21 +71,18 @@ class MixData(lightning.LightningDataModule):
 
     def __init__(self, config: Config, network: NetworkSection) -> None:
         super().__init__()
-        if config.data.root is None:
-            raise ConfigError("data.root is not set: give the folder that holds "
-                              f"{config.data.train}/ and {config.data.valid}/")
         self.config = config
         self.network = network
-        root, stems, rate = config.data.root, network.stems, network.sample_rate
-        self.training = open_songs(root / config.data.train, stems, rate)
-        self.validation = open_songs(root / config.data.valid, stems, rate)
+        self.samples = int(config.train.segment_s * network.sample_rate)
+        songs = open_dataset(config.data, network.stems, network.sample_rate, self.samples)
+        self.training, self.validation, self.notes = songs.training, songs.validation, songs.notes
 
     def train_dataloader(self) -> DataLoader[torch.Tensor]:
         assert self.trainer is not None
         train = self.config.train
         mixes = RandomMixes(
             self.training, self.network.stems, self.config.data,
-            samples=int(train.segment_s * self.network.sample_rate), seed=train.seed,
+            samples=self.samples, seed=train.seed,
             first=self.trainer.global_step * train.batch,
             items=train.steps_per_epoch * train.batch)
         return DataLoader(mixes, batch_size=train.batch, num_workers=self.config.data.workers)
@@ -157,6 +154,8 @@ def train(config: Config) -> Path:
     network = BandSplitRNN(section)
     run = options.run
     _log_to(run / "train.log")
+    for note in data.notes:
+        log.warning("%s", note)
     last = run / "checkpoints" / "last.ckpt"
     if last.exists():
         _same_network(run, section)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -153,6 +154,19 @@ def _moisesdb_stems() -> dict[str, str]:
     return {"percussion": "drums", **dict.fromkeys(other, "other")}
 
 
+def _ascending(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"should be a lower and a higher end, not {span[0]} and {span[1]}")
+    return span
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Frequency = Annotated[float, Field(ge=10, le=100_000)]
+Level = Annotated[float, Field(ge=-120, le=40)]
+Number = TypeVar("Number", bound=float)
+Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
+
+
 class DataSection(Section):
     root: Path | None = None
     description: str = ""
@@ -160,11 +174,29 @@ class DataSection(Section):
     valid: str = "valid"
     stem_map: dict[str, str] = Field(default_factory=_moisesdb_stems)
     activity: Path | None = None
-    coherent: Annotated[float, Field(ge=0, le=1)] = 0.3
-    silenced: Annotated[float, Field(ge=0, le=1)] = 0.1
-    gain_db: Annotated[float, Field(ge=0, le=40)] = 8.0
-    level_varied: Annotated[float, Field(ge=0, le=1)] = 0.25
-    level_min_db: Annotated[float, Field(ge=-90, le=20)] = -40.0
+    coherent: Share = 0.3
+    as_mixed: Share = 0.15
+    silenced: Share = 0.1
+    gain_db: Annotated[float, Field(ge=0, le=40)] = 10.0
+    speed_varied: Share = 0.2
+    speed_semitones: Annotated[float, Field(ge=0, le=12)] = 2.0
+    stretched: Share = 0.0
+    pitch_semitones: Annotated[float, Field(ge=0, le=12)] = 2.0
+    tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.12
+    paused: Share = 0.03
+    band_limited: Share = 0.08
+    high_pass_hz: Range[Frequency] = (20.0, 300.0)
+    low_pass_hz: Range[Frequency] = (3400.0, 16_000.0)
+    room: Share = 0.05
+    reverb_s: Range[Annotated[float, Field(ge=0.01, le=10)]] = (0.1, 0.8)
+    direct_db: Range[Level] = (-3.0, 12.0)
+    noisy: Share = 0.05
+    noise_db: Range[Level] = (-70.0, -40.0)
+    mono: Share = 0.05
+    clipped: Share = 0.05
+    clip_db: Annotated[float, Field(ge=0, le=40)] = 12.0
+    level_varied: Share = 0.25
+    level_min_db: Annotated[float, Field(ge=-90, le=20)] = -60.0
     level_max_db: Annotated[float, Field(ge=-90, le=20)] = 6.0
     workers: Annotated[int, Field(ge=0, le=64)] = 0
 

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from model import prepare_dataset
-from model.data import DataError, RandomMixes, open_songs
+from model.data import DataError, RandomMixes, Song
 from model.data.activity import ActivitySettings, active_segments, read_list, write_list
+from model.data.songs import open_song
 from rt.config import DataSection
 from tests.dataset_fixture import RATE, STEMS, bursts, write_song
 
@@ -76,6 +77,10 @@ def arguments(dataset: Path, out: str, *more: object) -> list[str]:
 
 def lists(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in folder.glob("*.txt")}
+
+
+def opened(songs: Path) -> list[Song]:
+    return [open_song(folder, STEMS, {}, RATE) for folder in sorted(songs.iterdir())]
 
 
 def test_lists_hold_what_each_track_gives(dataset: Path, capsys: pytest.CaptureFixture[str]):
@@ -166,7 +171,7 @@ def test_songs_are_converted_for_training(dataset: Path, capsys: pytest.CaptureF
     songs = dataset.parent / "songs"
     assert prepare_dataset.main(arguments(dataset, "out", "--songs", songs)) == 0
     assert f"{2 * 3 * RATE} values were over full scale" in capsys.readouterr().err
-    converted = {one.name: one for one in open_songs(songs, STEMS, RATE)}
+    converted = {one.name: one for one in opened(songs)}
     assert set(converted["song 1"].stems) == set(STEMS) - {"vocals"}
     exact = soundfile.read(dataset / "train" / "song 0" / "bass.wav", dtype="float32")[0].T
     np.testing.assert_array_equal(converted["song 0"].read("bass"), exact)
@@ -185,8 +190,10 @@ def test_training_takes_stems_from_where_they_sound(tmp_path: Path):
                             ramp.astype(np.int16), RATE, subtype="PCM_16")
     for stem in STEMS:
         write_list(tmp_path / f"{stem}_train.txt", {"s1": [(8000, 12_000), (n - 5000, n)]})
-    songs = open_songs(tmp_path / "songs", STEMS, RATE)
-    config = DataSection(activity=tmp_path, coherent=0, silenced=0, gain_db=0, level_varied=0)
+    songs = opened(tmp_path / "songs")
+    config = DataSection(activity=tmp_path, coherent=0, silenced=0, gain_db=0, speed_varied=0,
+                         paused=0, band_limited=0, room=0, noisy=0, mono=0, clipped=0,
+                         level_varied=0)
     for samples in (1000, 6000):  # shorter and longer than a segment
         mixes = RandomMixes(songs, STEMS, config, samples, 0, 0, 60)
         places = {round(abs(float(mixes[i][k, 0, 0])) * 32768) for i in range(60) for k in (0, 3)}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.songs import DataError
+from model.data.songs import DataError, by_stem, source_files
 from model.metrics import SILENT_POWER
 from model.sound import Sound, SoundError
 from rt.spec import CHANNELS
@@ -61,12 +61,8 @@ def open_track(path: Path, stems: Sequence[str], stem_map: Mapping[str, str],
     source that `stem_map` (source -> stem) adds to it. Raises DataError where none is there,
     and where one is broken, not stereo, or of another sample rate or length than it should be.
     """
-    sounds: dict[str, tuple[Sound, ...]] = {}
-    for source in dict.fromkeys((*stems, *stem_map)):
-        stem = source if source in stems else stem_map[source]
-        found = _sources(path, source) if stem in stems else []
-        if found:
-            sounds[stem] = (*sounds.get(stem, ()), *found)
+    found = by_stem(stems, stem_map, lambda source: _sources(path, source))
+    sounds = {stem: tuple(parts) for stem, parts in found.items()}
     if not sounds:
         raise DataError(f"{path}: none of its files is named after a stem ({', '.join(stems)})")
     for sound in (every := [sound for group in sounds.values() for sound in group]):
@@ -94,10 +90,6 @@ def _sources(path: Path, source: str) -> list[Sound]:
     try:
         if path.name.endswith(STEM_FILE):
             return [Sound.open(path, STREAMS[source])] if source in STREAMS else []
-        files = [path / f"{source}{suffix}" for suffix in SUFFIXES]
-        if (file := next(filter(Path.is_file, files), None)) is not None:
-            return [Sound.open(file)]
-        return [Sound.open(file) for file in sorted((path / source).glob("*"))
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+        return [Sound.open(file) for file in source_files(path, source, SUFFIXES)]
     except SoundError as error:
         raise DataError(str(error)) from error
