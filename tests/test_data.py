@@ -192,7 +192,7 @@ def test_a_silent_stem_is_named_and_left_out(tmp_path: Path):
     quiet[-1000:] = 0.01  # sounds only where a glance would miss it
     soundfile.write(tmp_path / "train" / "song_1" / "drums.wav", quiet, RATE, subtype="PCM_16")
     data = open_dataset(DataSection(root=tmp_path), STEMS, RATE, SAMPLES)
-    assert data.notes == ["drums is silent all through 1 songs and left out: song_2"]
+    assert data.notes == ["drums is silent throughout, and left out, in 1 of 4 songs: song_2"]
     assert ["drums" in song.stems for song in data.training] == [True, True, False]
 
 

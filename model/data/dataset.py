@@ -53,8 +53,8 @@ def open_dataset(data: DataSection, stems: Sequence[str], sample_rate: int,
     validation, more = _open(split[1], data, stems, sample_rate, 1)
     skipped = [f"skipped: {problem}" for problem in (*skipped, *more)]
     songs = [*training, *validation]
-    silent = [f"{stem} is silent all through {len(names)} songs and left out: {', '.join(names)}"
-              for stem in stems
+    silent = [f"{stem} is silent throughout, and left out, in {len(names)} of {len(songs)} songs: "
+              f"{', '.join(names)}" for stem in stems
               if (names := [song.name for song in songs if stem in song.silent])]
     count = [f"{len(skipped)} of {len(skipped) + len(songs)} songs are left out"] * bool(skipped)
     return Dataset(training, validation, [*skipped, *silent, *count])
