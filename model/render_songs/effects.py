@@ -218,14 +218,30 @@ def width(x: np.ndarray, w: float) -> np.ndarray:
     return np.concatenate([m + w * s, m - w * s], 1)
 
 
-def amp(x: np.ndarray, drive: float, nr: np.random.Generator) -> np.ndarray:
-    """Guitar amplifier and cabinet: high-pass, two clipping stages, cabinet low-pass."""
-    x = cut(x, nr.uniform(70, 130))
-    x = x / (np.percentile(np.abs(x[::8]), 99.5) + 1e-7)
-    y = np.tanh(x * drive)
-    y = filt(y, peaking(nr.uniform(500, 1100), nr.uniform(-5, 4), 0.8))
-    y = np.tanh(y * nr.uniform(1.0, 2.2))
-    return cut(y, 80, nr.uniform(3800, 6500), 4)
+def passing(f: float, high: bool, q: float = 0.71) -> np.ndarray:
+    """RBJ high-pass (or low-pass) filter as one second-order section."""
+    w = 2 * np.pi * min(f, 0.45 * SR) / SR
+    c, al = np.cos(w), np.sin(w) / (2 * q)
+    k = (1 + c) / 2 if high else (1 - c) / 2
+    b = np.array([k, -2 * k if high else 2 * k, k, 1 + al, -2 * c, 1 - al])
+    return (b / b[3])[None]
+
+
+def tremolo(x: np.ndarray, rate: float, depth: float, panned: bool) -> np.ndarray:
+    """Loudness (or place) that swings `rate` times a second."""
+    wave = np.sin(2 * np.pi * rate * np.arange(len(x)) / SR)[:, None]
+    sides = np.array([[1.0, -1.0]]) if panned else np.ones((1, 2))
+    return (x * (1 - depth * (0.5 + 0.5 * wave * sides))).astype(np.float32)
+
+
+def swept(x: np.ndarray, nr: np.random.Generator, rate: float) -> np.ndarray:
+    """A wah or slow filter: crossfades between three resonant bands, `rate` sweeps a second."""
+    low = nr.uniform(250, 600)
+    bands = [filt(x, peaking(f, nr.uniform(8, 14), 2.5)) for f in (low, low * 2, low * 4)]
+    place = 1 + np.sin(2 * np.pi * rate * np.arange(len(x)) / SR + nr.uniform(0, 6))
+    shares = [np.clip(1 - np.abs(place - k), 0, 1)[:, None] for k in range(3)]
+    parts = [b * w for b, w in zip(bands, shares, strict=True)]
+    return (0.5 * np.sum(parts, 0)).astype(np.float32)
 
 
 def pump(x: np.ndarray, times: Sequence[float], depth: float, rel: float) -> np.ndarray:

@@ -329,7 +329,7 @@ def accompaniment(song: Song, kind: str, on: set[int]) -> list[Note]:
                 for i, n, acc in pat
                 for k in (0, 7, 12)
             ]
-        elif kind in ("arp", "marimba"):
+        elif kind in ("arp", "marimba", "plucked"):
             ev += [
                 (
                     song.t(b, i),
@@ -339,7 +339,7 @@ def accompaniment(song: Song, kind: str, on: set[int]) -> list[Note]:
                 )
                 for i in range(0, 16, rate)
             ]
-        elif kind in ("bell", "lead_gtr", "lead_synth", "sax"):
+        elif kind in ("bell", "lead_gtr", "lead_synth", "sax", "solo"):
             if s["vocals"] and kind != "bell" and s["at"] % 4 != 3 and rng.random() < 0.8:
                 continue  # leave room for the singer
             base = 60 if kind == "sax" else 64

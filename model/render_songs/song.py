@@ -7,10 +7,15 @@ accompaniment are written by `parts`, from the form that stands here.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from model.render_songs.styles import GENRES, MODES, PROGRESSIONS
 
+# How many steps the notes of a melody last
+WORDY: Sequence[int] = (1, 1, 2, 2, 2, 2, 3, 4)
+FLOWING: Sequence[int] = (2, 2, 2, 2, 3, 4, 4, 6)
+LONG: Sequence[int] = (2, 4, 4, 6, 8, 8, 12)
 Motif = list[list[tuple[int, int, int]]]  # per bar: (step, steps, scale degree)
 
 
@@ -116,15 +121,15 @@ class Song:
 
         return section
 
-    def motif(self, bars: int) -> Motif:
-        """A random melodic figure with a rhythm of its own."""
+    def motif(self, bars: int, sizes: Sequence[int] = (2, 2, 2, 3, 4, 4, 6, 8)) -> Motif:
+        """A random melodic figure with a rhythm of its own, of notes `sizes` steps long."""
         rng, m = self.rng, self.rng.choice([0, 2, 4])
         out: Motif = []
         for _ in range(bars):
             k = rng.choice([0, 0, 2, 4])
             line: list[tuple[int, int, int]] = []
             while k < 15:
-                n = min(rng.choice([2, 2, 2, 3, 4, 4, 6, 8]), 16 - k)
+                n = min(rng.choice(sizes), 16 - k)
                 m = max(-3, min(9, m + rng.choice([-2, -1, -1, 0, 1, 1, 2, 3])))
                 if rng.random() < 0.85:
                     line.append((k, n, m))
@@ -136,7 +141,10 @@ class Song:
         """Phrases with notes (t, duration, degree); the singer's range is applied later."""
         rng = self.rng
         phrases: list[dict[str, Any]] = []
-        style = {s: (self.motif(2), self.motif(2)) for s in ("verse", "chorus", "bridge")}
+        # words come at much the same pace in slow songs and in fast ones
+        paces = [WORDY, WORDY, FLOWING] if self.bpm < 110 else [WORDY, FLOWING, FLOWING, LONG]
+        sizes = {s: rng.choice(paces) for s in ("verse", "chorus", "bridge")}
+        style = {s: (self.motif(2, n), self.motif(2, n)) for s, n in sizes.items()}
         busy = rng.uniform(0.75, 1)
         for b, s in enumerate(self.section):
             if (
