@@ -11,6 +11,7 @@ from model.render_songs.effects import SR
 from model.render_songs.take import Take
 
 ACOUSTIC = ("muldjord", "gogodze")
+SOFT_GENRES = ("ballad", "jazz", "latin")
 
 
 def render(take: Take) -> np.ndarray:
@@ -19,8 +20,10 @@ def render(take: Take) -> np.ndarray:
     name = kits.choose(take.song.g["kits"], take.corpus, take.sources, rng)
     kit = kits.assemble(name, take.corpus, take.sources, rng, nr)
     take.notes["kit"] = name
+    gentle = take.song.genre in SOFT_GENRES
+    touch = rng.choice([1.0, 0.7, 0.45, 0.3] if gentle else [1.0, 1.0, 1.0, 0.85, 0.6])
     groups = _hits(take, kit, rng.uniform(0.001, 0.006) if name in ACOUSTIC
-                   else rng.choice([0, 0.001, 0.003]))
+                   else rng.choice([0, 0.001, 0.003]), touch)
     if rng.random() < 0.5:
         groups["snare"] = fx.reverb(groups["snare"], nr, rng.uniform(0.3, 1.2),
                                     rng.uniform(0.03, 0.15))
@@ -39,13 +42,18 @@ def render(take: Take) -> np.ndarray:
     if name == "electronic" and rng.random() < 0.25:  # lo-fi
         x = fx.cut(x, None, rng.uniform(6000, 12000))
     x = fx.width(x, rng.uniform(0.6, 1.25))
-    if rng.random() < 0.6:
-        x = fx.reverb(x, nr, rng.uniform(0.2, 0.9), rng.uniform(0, 0.1))
+    if rng.random() < 0.65:  # a room, now and then a big one that is driven
+        big = rng.random() < 0.2
+        x = fx.reverb(x, nr, rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.4) if big
+                      else rng.uniform(0, 0.1), rng.uniform(0, 0.02))
+        if big and rng.random() < 0.5:
+            x = fx.compress(x, -rng.uniform(16, 28), rng.uniform(3, 8), 0.003, 0.1)
     return x
 
 
-def _hits(take: Take, kit: kits.Kit, human: float) -> dict[str, np.ndarray]:
-    """Every hit into its group, `human` seconds off its time; cymbals choke and damp."""
+def _hits(take: Take, kit: kits.Kit, human: float, touch: float) -> dict[str, np.ndarray]:
+    """Every hit into its group, `human` seconds off its time; cymbals choke and damp. `touch`
+    (0..1) is how hard the drummer plays: it chooses softer recordings, not a lower level."""
     rng, nr, hits = take.rng, take.nr, take.drums.hits
     groups = {"kick": take.empty(), "snare": take.empty(), "rest": take.empty()}
     hats = [t for t, piece, _ in hits if piece.startswith("hat")]
@@ -64,7 +72,7 @@ def _hits(take: Take, kit: kits.Kit, human: float) -> dict[str, np.ndarray]:
         if piece not in kit:
             continue
         layers = kit[piece]
-        at = velocity * len(layers) - 0.5 + nr.normal(0, 0.7)
+        at = velocity * touch * len(layers) - 0.5 + nr.normal(0, 0.7)
         x = layers[int(np.clip(at, 0, len(layers) - 1))]
         if piece == "hat_closed":
             x = fade_out(x[: int(rng.uniform(tight, tight * 1.5) * SR)].copy(), 2000)

@@ -163,7 +163,7 @@ def reverb(
             [-1, 1]
         ) * nr.uniform(2, 8)
     H = np.abs(np.fft.rfft(ir, axis=0)) ** 2  # unit gain between 200 Hz and 5 kHz
-    ir /= np.sqrt(H[int(200 * n / SR) : int(5000 * n / SR)].mean(0)) + 1e-9
+    ir = (ir / (np.sqrt(H[int(200 * n / SR) : int(5000 * n / SR)].mean(0)) + 1e-9)).astype("f4")
     y = np.stack([oaconvolve(x[:, c], ir[:, c])[: len(x)] for c in (0, 1)], 1)
     return (x + wet * y).astype(np.float32)
 

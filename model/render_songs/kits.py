@@ -78,6 +78,8 @@ def assemble(name: str, corpus: Corpus, sources: Sources, rng: random.Random,
         kit = _sampled(name, corpus, sources, rng)
     if "snare" in kit and name not in ("electronic", "gm") and rng.random() < 0.4:
         kit["snare"] = _borrow(corpus, sources, rng, ("snare",), "frankensnare") or kit["snare"]
+    if name != "electronic" and corpus.oneshots and rng.random() < 0.2:
+        _layer(kit, _electronic(corpus, sources, rng))
     for piece, names in BORROWED.items():
         if piece not in kit:
             hits = _borrow(corpus, sources, rng, names)
@@ -95,6 +97,22 @@ def _electronic(corpus: Corpus, sources: Sources, rng: random.Random) -> Kit:
             sources.use(f"oneshot/{name}")
             kit[piece] = [corpus.sample(corpus.oneshots[name])]
     return kit
+
+
+def _layer(kit: Kit, other: Kit) -> None:
+    """Puts the other kit's kick and snare under those of `kit`, in place."""
+    for piece in ("kick", "snare"):
+        if piece not in kit or piece not in other:
+            continue
+        under = other[piece][0] / (np.abs(other[piece][0]).max() + 1e-6)
+        under = under[: len(under) // 2]
+        hits = []
+        for x in kit[piece]:
+            both = np.zeros((max(len(x), len(under)), 2), np.float32)
+            both[: len(x)] = x
+            both[: len(under)] += fade_out(under * (0.6 * np.abs(x).max()), 2000)
+            hits.append(both)
+        kit[piece] = hits
 
 
 def _soundfont(corpus: Corpus, sources: Sources, rng: random.Random) -> Kit:

@@ -49,7 +49,7 @@ def render(take: Take) -> np.ndarray:
         if part not in parts or part in ("dist", "clean", "strum"):  # guitars come in pairs
             parts.append(part)
     take.notes["parts"] = parts
-    dense = {section["id"]: section["dense"] for section in song.section}
+    dense = {section["id"]: section["dense"] for section in song.section if section["other"]}
     spread, out = rng.uniform(0.1, 0.4), take.empty()
     for k, kind in enumerate(parts):
         on = {i for i in sorted(dense) if k == 0 or rng.random() < dense[i]}

@@ -38,7 +38,7 @@ class Speaker:
 SPEAKERS = {
     "nathalie": Speaker(90, None, 0.40),
     "kathleen": Speaker(80, None, 0.30),
-    "kerstin": Speaker(90, 7500, 0.22),
+    "kerstin": Speaker(90, 6200, 0.22),
     "martin": Speaker(60, None, 0.26, male=True),
 }
 

@@ -16,6 +16,11 @@ from model.render_songs.styles import GENRES, MODES, PROGRESSIONS
 WORDY: Sequence[int] = (1, 1, 2, 2, 2, 2, 3, 4)
 FLOWING: Sequence[int] = (2, 2, 2, 2, 3, 4, 4, 6)
 LONG: Sequence[int] = (2, 4, 4, 6, 8, 8, 12)
+# How likely a part plays in a section, and how loudly a section is played
+DENSE = {"intro": 0.55, "verse": 0.75, "chorus": 1.0, "bridge": 0.6, "outro": 0.7, "solo": 0.85,
+         "break": 0.5, "acappella": 0.4}
+LOUD = {"intro": 0.7, "chorus": 1.0, "bridge": 0.75, "solo": 0.95, "break": 0.9}
+SHORT = ("intro", "outro", "break", "acappella")
 Motif = list[list[tuple[int, int, int]]]  # per bar: (step, steps, scale degree)
 
 
@@ -23,7 +28,7 @@ class Song:
     """Everything that follows from a seed and a length, before any sound is chosen.
 
     `section` holds one dict per bar: its section's name, id, length `n` and level, the bar's place
-    `at` in it, and which of drums, bass and vocals play there.
+    `at` in it, and which of drums, bass, other and vocals play there.
     """
 
     section: list[dict[str, Any]]
@@ -89,32 +94,39 @@ class Song:
                 ["verse", "chorus", "verse", "chorus"],
                 ["intro", "verse", "verse", "chorus", "bridge", "chorus"],
                 ["chorus", "verse", "chorus", "bridge", "chorus"],
+                ["intro", "verse", "chorus", "solo", "verse", "break", "chorus", "outro"],
+                ["verse", "acappella", "chorus", "break", "chorus", "solo"],
+                ["intro", "solo", "verse", "chorus", "acappella", "chorus"],
             ]
         )
         size = 4 if self.bars < 22 else rng.choice([4, 8])
         i = 0
         while len(out) < self.bars:
             name = plan[i % len(plan)]
-            n = max(2, size // 2) if name in ("intro", "outro") else size
-            on = {"intro": 0.55, "verse": 0.75, "chorus": 1.0, "bridge": 0.6, "outro": 0.7}[name]
+            n = max(2, size // 2) if name in SHORT else size
+            on = DENSE[name]
             sec = dict(
                 name=name,
                 n=n,
-                level={"intro": 0.7, "verse": 0.8, "chorus": 1.0, "bridge": 0.75, "outro": 0.8}[
-                    name
-                ],
+                level=LOUD.get(name, 0.8),
                 drums=name == "chorus" or rng.random() < 0.9,
                 bass=name == "chorus" or rng.random() < on + 0.15,
-                vocals=name in ("verse", "chorus") or (name == "bridge" and rng.random() < 0.5),
+                vocals=name in ("verse", "chorus", "acappella")
+                or (name == "bridge" and rng.random() < 0.5),
+                other=True,
                 dense=on,
                 id=i,
             )
             if name == "intro":
                 sec["drums"] = rng.random() < 0.6
+            elif name == "acappella":
+                sec.update(bass=False, other=rng.random() < 0.3, drums=rng.random() < 0.2)
+            elif name == "break":  # drums alone, or drums and bass
+                sec.update(drums=True, bass=rng.random() < 0.4, other=rng.random() < 0.2)
             out += [dict(sec, at=k) for k in range(n)]
             i += 1
         section = out[: self.bars]
-        for k in ("drums", "bass", "vocals"):  # nobody sits out a whole song
+        for k in ("drums", "bass", "other", "vocals"):  # nobody sits out a whole song
             if not any(s[k] for s in section):
                 for s in section:
                     s[k] = True
@@ -145,6 +157,7 @@ class Song:
         paces = [WORDY, WORDY, FLOWING] if self.bpm < 110 else [WORDY, FLOWING, FLOWING, LONG]
         sizes = {s: rng.choice(paces) for s in ("verse", "chorus", "bridge")}
         style = {s: (self.motif(2, n), self.motif(2, n)) for s, n in sizes.items()}
+        style["acappella"] = style["chorus"]
         busy = rng.uniform(0.75, 1)
         for b, s in enumerate(self.section):
             if (
@@ -153,7 +166,7 @@ class Song:
                 or rng.random() < 0.06
             ):
                 continue
-            a, c = style[s["name"]]
+            a, c = style.get(s["name"], style["verse"])
             line = (a if s["at"] % 4 < 2 else c)[s["at"] % 2]
             notes = []
             for st, n, dg in line:
