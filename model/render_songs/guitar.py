@@ -50,7 +50,7 @@ def strings(take: Take, notes: list[Note], muted: bool, bends: bool = False) -> 
         take.sources.use(f"instrument/{EMILY[0]}")
     body = dict(bright=rng.uniform(0.25, 0.95), decay=rng.uniform(0.7, 3.5),
                 at=rng.uniform(0.08, 0.4))
-    out, cache = take.empty(), {}
+    out, damped, cache = take.empty(), take.empty(), {}
     for t, duration, midi, velocity in notes:
         short = muted and velocity < 0.82
         if sampled:
@@ -60,14 +60,13 @@ def strings(take: Take, notes: list[Note], muted: bool, bends: bool = False) -> 
             if key not in cache:
                 cache[key] = [pluck(midi, duration + 0.1, nr, **body) for _ in range(2)]
             y = cache[key][int(nr.integers(2))] * np.float32(velocity)
-        if short:  # the palm on the bridge
+        if short:
             y = y * np.exp(-np.arange(len(y)) / SR / 0.05).astype(np.float32)[:, None]
-            y = fx.cut(y, None, 1800, 1)
         elif bends and duration > 0.15:
             y = bent(y, nr, -float(rng.choice([0, 0, 0, 1, 2, 2])), rng.uniform(0.05, 0.25),
                      rng.choice([0, rng.uniform(0.1, 0.5)]))
-        put(out, t + nr.normal(0, 0.005), fade_out(y.copy(), 1200))
-    return out
+        put(damped if short else out, t + nr.normal(0, 0.005), fade_out(y.copy(), 1200))
+    return out + fx.cut(damped, None, 1800, 1) if muted else out  # the palm on the bridge
 
 
 def pluck(midi: float, duration: float, nr: np.random.Generator, bright: float, decay: float,

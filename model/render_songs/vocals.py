@@ -1,5 +1,5 @@
 """The vocals stem: what the lead does (sings, raps, speaks, shouts, is chopped or vocoded), its
-doubles, harmonies and answers, and held backing chords."""
+doubles and harmonies, and held backing chords."""
 
 from __future__ import annotations
 
