@@ -122,7 +122,7 @@ def assign_matching(network: nn.Module, weights: dict[str, Tensor]) -> list[str]
 
 
 def save(folder: Path, weights: dict[str, Tensor], description: Description) -> None:
-    """Writes a checkpoint; each file appears whole or not at all."""
+    """Writes a checkpoint; each file appears whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     kind = REFERENCE if isinstance(description.network, ReferenceSection) else "network"
@@ -131,7 +131,10 @@ def save(folder: Path, weights: dict[str, Tensor], description: Description) -> 
          **({"target": description.target} if description.target else {}),
          "trained_on": description.trained_on}, sort_keys=False, allow_unicode=True)
     partial = folder / f".{WEIGHTS}.partial"
-    save_file(tensors, partial)
+    try:
+        save_file(tensors, partial)
+    except SafetensorError as error:  # a full disk
+        raise OSError(f"{partial}: cannot be written ({error})") from error
     partial.chmod(0o644)  # safetensors makes files that nobody else may read
     os.replace(partial, folder / WEIGHTS)
     partial = folder / f".{CONFIG}.partial"

@@ -207,7 +207,7 @@ class TrainSection(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Literal["auto"] | PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] = 1
     num_nodes: PositiveInt = 1
-    strategy: str = "auto"
+    strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
 

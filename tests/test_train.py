@@ -45,7 +45,8 @@ def settings(data: Path, run: Path, **more: object) -> list[str]:
     given = {f"network.live.{key}": json.dumps(network[key]) for key in FIELDS}
     given |= {"data.root": data, "train.run": run, "train.max_steps": 4, "train.steps_per_epoch": 2,
               "train.batch": 2, "train.segment_s": 0.1, "train.validate_every": 1,
-              "train.threads": 1, "train.warmup": 2, "train.loss_n_fft": 512,
+              "train.threads": 1, "train.warmup": 2, "train.prefix_s": 0.02,
+              "train.log_every": 1, "train.loss_n_fft": 512,
               "train.loss_hop": 128, "train.accelerator": "cpu"}
     given |= {key.replace("__", "."): value for key, value in more.items()}
     return [f"{key}={value}" for key, value in given.items()]

@@ -116,8 +116,8 @@ class NetworkMasker:
 def open_pass(checkpoint: Path, device: str = "auto", streaming: bool = False,
               threads: int = 1) -> Pass:
     """checkpoint: a folder (model.checkpoint) of either network, a step graph (.onnx) or a public
-    reference checkpoint (.pt, .ckpt). streaming: a folder's network hop by hop through the live separator, which a
-    step graph always is.
+    reference checkpoint (.pt, .ckpt). streaming: a folder's network hop by hop through the live
+    separator, which a step graph always is.
 
     Raises CheckpointError, SessionError or OfflineError.
     """

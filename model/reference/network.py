@@ -21,6 +21,7 @@ from torch.nn import functional
 from rt.config import ReferenceSection
 from rt.spec import CHANNELS
 
+
 class ReferenceSTFT(nn.Module):
     """The paper's transform: centred on the sample, reflected at the ends, periodic Hann."""
 
