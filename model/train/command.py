@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.utilities import rank_zero_only
 
 from model.checkpoint import CheckpointError
@@ -26,9 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("settings", nargs="*", metavar="key.sub=value",
                         help="overrides, such as train.max_steps=2000 train.target=bass")
     options = parser.parse_args(argv)
-    # Lightning advises more loader workers; on a small machine they would take the cores that
-    # train, and data.workers says how many there are.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # advice about workers, which on a small machine take the cores that train, and about curves
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and PyTorch
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         run = train(load_config(options.config, options.settings))

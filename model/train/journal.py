@@ -31,10 +31,12 @@ class Journal(Callback):
     def __init__(self, batch_s: float) -> None:
         """batch_s: seconds of sound in one process's batch."""
         self.batch_s = batch_s
+        self.started, self.first = time.monotonic(), 0
         self._begin()
 
     def on_train_start(self, trainer: lightning.Trainer,
                        pl_module: lightning.LightningModule) -> None:
+        self.started, self.first = time.monotonic(), trainer.global_step
         # A resumed run goes on inside an epoch, whose start it does not announce again.
         self._begin()
 
@@ -46,23 +48,27 @@ class Journal(Callback):
                            outputs: Any, batch: Any, batch_idx: int) -> None:
         self.total = self.total + outputs["loss"].detach()  # stays on the device: no waiting
         self.steps += 1
+        self.ended = time.monotonic()
         if trainer.global_step % trainer.log_every_n_steps == 0:
             self._check(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer,
                            pl_module: lightning.LightningModule) -> None:
         self._check(trainer)
-        pace = (time.monotonic() - self.began) / max(self.steps, 1)
-        left = (int(trainer.max_steps) - trainer.global_step) * pace / 60
+        pace = (self.ended - self.began) / max(self.steps, 1)  # without the validation
+        done = max(trainer.global_step - self.first, 1)
+        left = (int(trainer.max_steps) - trainer.global_step) / done * (
+            time.monotonic() - self.started) / 60
         scores = {key.removeprefix("valid/"): round(float(value), 3 if "loss" not in key else 5)
                   for key, value in trainer.callback_metrics.items() if key.startswith("valid/")}
         log.info("step %d  loss %.6f  %.2f s a step, %.1f s of sound a second  %.0f min left  %s",
                  trainer.global_step, float(self.total) / max(self.steps, 1), pace,
-                 self.batch_s * trainer.world_size / pace, left,
+                 self.batch_s * trainer.world_size / max(pace, 1e-9), left,
                  "  ".join(f"{key} {value}" for key, value in scores.items()))
 
     def _begin(self) -> None:
-        self.began, self.steps = time.monotonic(), 0
+        self.began = self.ended = time.monotonic()
+        self.steps = 0
         self.total = torch.zeros(())
 
     def _check(self, trainer: lightning.Trainer) -> None:
