@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     # advice about workers, which on a small machine take the cores that train, and about curves
     warnings.filterwarnings("ignore", category=PossibleUserWarning)
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # a run that resumes
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # between Lightning and PyTorch
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:

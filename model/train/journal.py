@@ -37,12 +37,18 @@ class Journal(Callback):
     def on_train_start(self, trainer: lightning.Trainer,
                        pl_module: lightning.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.global_step
-        # A resumed run goes on inside an epoch, whose start it does not announce again.
+        # a resumed run goes through the end of its last epoch again, without its start
         self._begin()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer,
                              pl_module: lightning.LightningModule) -> None:
         self._begin()
+
+    def on_train_batch_start(self, trainer: lightning.Trainer,
+                             pl_module: lightning.LightningModule, batch: Any,
+                             batch_idx: int) -> None:
+        if batch_idx == 0:  # Lightning (2.6) puts the curves of a resumed run a step too far right
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
                            outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -54,15 +60,17 @@ class Journal(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer,
                            pl_module: lightning.LightningModule) -> None:
+        if self.steps == 0:
+            return
         self._check(trainer)
-        pace = (self.ended - self.began) / max(self.steps, 1)  # without the validation
+        pace = (self.ended - self.began) / self.steps  # without the validation
         done = max(trainer.global_step - self.first, 1)
         left = (int(trainer.max_steps) - trainer.global_step) / done * (
             time.monotonic() - self.started) / 60
         scores = {key.removeprefix("valid/"): round(float(value), 3 if "loss" not in key else 5)
                   for key, value in trainer.callback_metrics.items() if key.startswith("valid/")}
         log.info("step %d  loss %.6f  %.2f s a step, %.1f s of sound a second  %.0f min left  %s",
-                 trainer.global_step, float(self.total) / max(self.steps, 1), pace,
+                 trainer.global_step, float(self.total) / self.steps, pace,
                  self.batch_s * trainer.world_size / max(pace, 1e-9), left,
                  "  ".join(f"{key} {value}" for key, value in scores.items()))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,10 @@ class Plan:
     def target(self) -> str | None:
         """The one stem of a reference network."""
         return self.stems[0] if isinstance(self.network, ReferenceSection) else None
+
+    def identity(self) -> dict[str, Any]:
+        """What a run must not change on the way, in plain values."""
+        return {"target": self.target, **self.network.model_dump(mode="json")}
 
     def targets(self, sources: Tensor) -> Tensor:
         """[B, sources, channels, samples] -> [B, stems, channels, samples]"""

@@ -35,7 +35,14 @@ from model.train.plan import Plan, make_plan
 from model.train.samples import Samples
 from model.train.separators import build
 from model.train.task import SeparationTask
-from model.train.weights import Averages, Keeper, LastWeights, WholeFiles, last_checkpoint
+from model.train.weights import (
+    IDENTITY,
+    Averages,
+    Keeper,
+    LastWeights,
+    WholeFiles,
+    last_checkpoint,
+)
 from rt.config import Config, ConfigError, ReferenceSection
 
 
@@ -58,9 +65,8 @@ def train(config: Config) -> Path:
     task = SeparationTask(build(plan), plan, options)
     data = MixData(config, plan, task.loss.shortest)
     last = last_checkpoint(plan.run)
-    resumed = _steps(last) if last.exists() else None
+    resumed = _resumable(last, plan) if last.exists() else None
     if resumed is not None:
-        _check_same_network(plan)
         begun = f"resuming {last} at step {resumed}"
     else:
         begun = "starting anew" if options.init is None else _start_from(options.init, task)
@@ -76,16 +82,16 @@ def train(config: Config) -> Path:
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the one into the other
         if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        message = f"interrupted; {_goes_on(last)}"
+        message = f"interrupted; {_goes_on(last, plan)}"
         close_log(message)
         raise KeyboardInterrupt(message) from None
     except (FloatingPointError, torch.OutOfMemoryError) as error:
         why = (str(error) if isinstance(error, FloatingPointError)
                else "the device's memory is short: use a smaller train.batch")
-        close_log(f"stopped: {why}; {_goes_on(last)}")
-        raise Stopped(f"{why}; {_goes_on(last)}") from error
+        close_log(f"stopped: {why}; {_goes_on(last, plan)}")
+        raise Stopped(f"{why}; {_goes_on(last, plan)}") from error
     except BaseException as error:
-        close_log(f"stopped by {type(error).__name__}; {_goes_on(last)}", error)
+        close_log(f"stopped by {type(error).__name__}; {_goes_on(last, plan)}", error)
         raise
     log.info("finished at step %d: weights in %s, the best ones in %s", trainer.global_step,
              plan.run / "weights", plan.run / "best")
@@ -107,7 +113,7 @@ def _trainer(config: Config, plan: Plan, data: MixData, resumed: int | None) -> 
         Samples(plan, [song.name for song in data.validation], options.samples),
         Bests(run / "best", keeper, options.keep, options.patience),
         Bar(batch_s),
-        LastWeights(run / "weights", keeper),
+        LastWeights(run / "weights", keeper, plan.identity()),
         ModelCheckpoint(last_checkpoint(run).parent, filename=last_checkpoint(run).stem,
                         enable_version_counter=False, save_on_train_epoch_end=True),
     ]
@@ -160,21 +166,6 @@ def _open_folder(config: Config, plan: Plan, data: MixData, task: SeparationTask
              len(data.training), len(data.validation), plan.run)
 
 
-def _check_same_network(plan: Plan) -> None:
-    """Raises CheckpointError where the run's folder was begun with another network."""
-    if not (plan.run / "weights").exists():
-        return  # it came to no whole epoch
-    before = describe(plan.run)
-    if type(before.network) is type(plan.network):
-        other = [key for key, value in plan.network if getattr(before.network, key) != value]
-        other += ["target"] * (before.target != plan.target)
-    else:
-        other = ["model.tier"]
-    if other:
-        raise CheckpointError(f"{plan.run}: was begun with another network ({', '.join(other)} "
-                              "differ); choose another train.run")
-
-
 def _start_from(init: Path, task: SeparationTask) -> str:
     """Copies what fits and returns a line about it. Raises CheckpointError."""
     weights = (read_weights(init) if init.is_dir() or not init.suffix
@@ -195,15 +186,23 @@ def _describe(config: Config, plan: Plan, steps: int, processes: int) -> Descrip
         f"segments of {plan.segment / plan.sample_rate:.4g} s at hop {hop}{earlier}"), plan.target)
 
 
-def _goes_on(last: Path) -> str:
-    return (f"the same command goes on from step {_steps(last)}" if last.exists()
-            else "nothing was trained yet")
-
-
-def _steps(last: Path) -> int:
-    """Raises CheckpointError where the file cannot be read."""
+def _resumable(last: Path, plan: Plan) -> int:
+    """The step at which the checkpoint was written. Raises CheckpointError where it cannot be
+    read or is of another network."""
     try:
-        return int(torch.load(last, map_location="meta", weights_only=True)["global_step"])
+        content = torch.load(last, map_location="meta", weights_only=True)
+        before, step = content[IDENTITY], int(content["global_step"])
     except Exception as error:  # broken bytes raise nearly anything
         raise CheckpointError(f"{last}: cannot be resumed from ({type(error).__name__}); take it "
                               "away to begin anew") from error
+    now = plan.identity()
+    other = [key for key in {**now, **before} if now.get(key) != before.get(key)]
+    if other:
+        raise CheckpointError(f"{plan.run}: was begun with another network ({', '.join(other)} "
+                              "differ); choose another train.run")
+    return step
+
+
+def _goes_on(last: Path, plan: Plan) -> str:
+    return (f"the same command goes on from step {_resumable(last, plan)}" if last.exists()
+            else "nothing was trained yet")

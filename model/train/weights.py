@@ -15,6 +15,8 @@ from torch import Tensor
 from model.checkpoint import Description, save
 from model.train.task import SeparationTask
 
+IDENTITY = "bandsplit_network"  # under which a `last.ckpt` says what it is of
+
 
 class Averages(EMAWeightAveraging):
     """The exponential moving average; validation scores it."""
@@ -43,11 +45,13 @@ class Keeper:
 
 class LastWeights(Callback):
     """`weights/`, written beside every `last.ckpt`; and a first `last.ckpt` before the first step,
-    so that whatever happens there is one."""
+    so that whatever happens there is one. It says which network it is of, too."""
 
-    def __init__(self, folder: Path, keeper: Keeper) -> None:
+    def __init__(self, folder: Path, keeper: Keeper, identity: dict[str, Any]) -> None:
+        """identity: plain values."""
         self.folder = folder
         self.keeper = keeper
+        self.identity = identity
 
     def on_train_start(self, trainer: lightning.Trainer,
                        pl_module: lightning.LightningModule) -> None:
@@ -56,6 +60,7 @@ class LastWeights(Callback):
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
                            checkpoint: dict[str, Any]) -> None:
+        checkpoint[IDENTITY] = self.identity
         if trainer.global_step > 0:
             self.keeper.write(self.folder, trainer)
 
