@@ -1,4 +1,4 @@
-"""Two minutes through the packaged networks: nothing grows, nothing collapses, silence is silence."""
+"""Two minutes through a packaged network: nothing grows or collapses, silence is silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PERIOD_S, PERIODS, SILENCE_S = 10, 12, 2
 PRETRAINED = Path(model.__file__).parent / "pretrained"
 
 
-@pytest.mark.parametrize("tier", ["live", "ultra"])
+@pytest.mark.parametrize("tier", ["live"])
 def test_two_minutes_are_like_the_first_seconds(tier: str):
     """The same ten seconds twelve times, then silence: a state that drifts would make the later
     stems differ from the earlier ones, and a state that grows would show it."""

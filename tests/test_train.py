@@ -124,7 +124,8 @@ def test_separation_in_blocks_is_separation(block: int):
 def test_evaluate_scores_every_song(run: Path, data: Path, tmp_path: Path,
                                     capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "results.json"
-    assert evaluate.main(["-d", str(run / "weights"), "--data", str(data / "valid"), "--out", str(out)]) == 0
+    assert evaluate.main(["-d", str(run / "weights"), "--data", str(data / "valid"),
+                          "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "song_0" in printed
     assert "best gain" in printed

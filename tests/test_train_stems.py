@@ -90,7 +90,7 @@ def test_a_reference_network_has_its_targets_bands(target: str):
     (["model=reference"], "train.target is not set"),
     (["model=reference", "train.target=tuba"], "train.target = 'tuba': no such stem"),
     (["train.target=tuba"], "there is vocals, drums, bass, other (data.stems)"),
-    (["train.prefix_s=2"], "train.segment_s = 1.5: after the prefix (train.prefix_s = 2) 0 samples"),
+    (["train.prefix_s=2"], "train.segment_s = 1.5: after the prefix (train.prefix_s = 2) 0 "),
     (["train.prefix_s=1.49"], "the loss needs 2048"),
     (["train.prefix_s=1.4", "train.loss_windows=[8192]"], "the loss needs 8192"),
     (["model=reference", "train.target=bass", "reference.n_fft=512", "reference.win_length=512",

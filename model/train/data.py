@@ -71,7 +71,7 @@ class MixData(lightning.LightningDataModule):
             if song.samples < shortest:
                 raise DataError(f"{root / config.data.valid / song.name}: {song.samples} samples "
                                 f"are shorter than the loss's window of {shortest}")
-        self.mixes = self._mixes(processes=1)  # now, so that what is missing is said at once
+        self._mixes(processes=1)  # now, so that what is missing is said at once
         self._loader: DataLoader[torch.Tensor] | None = None
 
     def train_dataloader(self) -> DataLoader[torch.Tensor]:
