@@ -33,8 +33,7 @@ def stream(network: BandSplitRNN, stft: STFT, mixture: Tensor, block: int,
     length, hop = mixture.shape[-1], stft.hop
     total = stft.frames(length)
     history, overlap = stft.n_fft // hop, stft.size // hop - 1  # frames
-    state: State | None = None
-    masked, given = None, 0
+    state, masked, given = network.fresh_state(len(mixture)), None, 0
     for start in range(0, total, block):
         stop = min(start + block, total)
         begin = max(start - history, 0)
@@ -52,7 +51,7 @@ def separate_after(network: BandSplitRNN, stft: STFT, mixture: Tensor, prefix: i
     """What `separate` gives, without the first `prefix` hops: [B, stems, channels, samples].
 
     The prefix only brings the network into the state that a stream would have there: no gradient
-    goes back into it, which costs a third of the time and none of the memory.
+    goes back into it, so it costs a forward pass and nothing of it is kept in memory.
     """
     spectrum = stft(mixture)
     state: State | None = None

@@ -18,11 +18,11 @@ PERIOD_S, PERIODS, SILENCE_S = 10, 12, 2
 PRETRAINED = Path(model.__file__).parent / "pretrained"
 
 
-@pytest.mark.parametrize("tier", ["live"])
-def test_two_minutes_are_like_the_first_seconds(tier: str):
+@pytest.mark.timeout(900)
+def test_two_minutes_are_like_the_first_seconds():
     """The same ten seconds twelve times, then silence: a state that drifts would make the later
     stems differ from the earlier ones, and a state that grows would show it."""
-    network = load(PRETRAINED / tier)
+    network = load(PRETRAINED / "live")
     stft = STFT(network.spec())
     rate, hop = network.config.sample_rate, network.config.hop
     block = PERIOD_S * rate // hop // 10  # frames: about a second
@@ -40,14 +40,15 @@ def test_two_minutes_are_like_the_first_seconds(tier: str):
             assert all(float(tensor.abs().max()) <= 1 for tensor in state)
     sizes = np.array(sizes)  # [seconds, states]
     assert sizes.shape == (len(stems), network.config.layers)
-    early, late = sizes[10:20], sizes[110:120]
-    assert np.all(late.max(0) <= 1.05 * early.max(0))
-    assert np.all(late.mean(0) >= 0.95 * early.mean(0))
+    second, last = sizes[10:20], sizes[110:120]
+    assert np.all(last.max(0) <= 1.02 * second.max(0))
+    assert np.all(last.mean(0) >= 0.98 * second.mean(0))
 
     estimate = torch.cat(stems, -1)
     torch.testing.assert_close(estimate.sum(0), signal, rtol=0, atol=1e-4)
-    second, last = (estimate[..., i * len(period):(i + 1) * len(period)] for i in (1, PERIODS - 1))
-    error = (last - second).square().sum((1, 2))
+    # the last but one, because the end of the last is followed by something else
+    second, late = (estimate[..., i * len(period):(i + 1) * len(period)] for i in (1, PERIODS - 2))
+    error = (late - second).square().sum((1, 2))
     assert torch.all(error <= 1e-4 * second.square().sum((1, 2))), error  # -40 dB
     over = PERIODS * len(period) + network.config.n_fft  # nothing that sounds is heard any more
     assert float(estimate[..., over:].abs().max()) <= 1e-6

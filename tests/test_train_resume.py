@@ -97,7 +97,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(data: Path, whole: Path, tm
 
 def test_ctrl_c_is_one_line_and_130(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                     capsys: pytest.CaptureFixture[str]):
-    before = signal.getsignal(signal.SIGINT)
+    # a shell's background jobs are started deaf to it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     training_step = SeparationTask.training_step
 
     def struck(self: SeparationTask, batch: torch.Tensor, index: int) -> torch.Tensor:

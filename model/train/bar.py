@@ -16,9 +16,10 @@ class Bar(Callback):
     """Steps of the run with the time left, seconds of sound per second, and the loss. On a
     terminal only; elsewhere train.log has a line per epoch."""
 
-    def __init__(self, batch_s: float) -> None:
-        """batch_s: seconds of sound in one process's batch."""
-        self.batch_s = batch_s
+    def __init__(self, batch_s: float, every: int) -> None:
+        """batch_s: seconds of sound in one process's batch; every: steps between readings of the
+        loss, which wait for the device."""
+        self.batch_s, self.every = batch_s, every
         self.bar: tqdm | None = None
 
     def on_train_start(self, trainer: lightning.Trainer,
@@ -31,7 +32,7 @@ class Bar(Callback):
                            outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.bar is None or self.bar.disable:
             return
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # reading the loss waits for it
+        if trainer.global_step % self.every == 0:
             rate = (self.bar.format_dict["rate"] or 0.0) * trainer.world_size * self.batch_s
             self.bar.set_postfix_str(f"{rate:.1f} s of sound a second, "
                                      f"loss {float(outputs['loss']):.5f}", refresh=False)
@@ -42,12 +43,12 @@ class Bar(Callback):
                                   batch_idx: int, dataloader_idx: int = 0) -> None:
         if self.bar is not None:
             count = trainer.num_val_batches[0]
-            self.bar.set_description(f"validating {batch_idx + 1}/{count}, step")
+            self.bar.set_description_str(f"validating {batch_idx + 1}/{count}, step")
 
     def on_validation_end(self, trainer: lightning.Trainer,
                           pl_module: lightning.LightningModule) -> None:
         if self.bar is not None:
-            self.bar.set_description("step")
+            self.bar.set_description_str("step")
 
     def on_train_end(self, trainer: lightning.Trainer,
                      pl_module: lightning.LightningModule) -> None:

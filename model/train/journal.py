@@ -28,17 +28,16 @@ class Journal(Callback):
     """One line per epoch in train.log: step, loss, validation scores, pace, time left; and the
     watch over the loss, before an epoch's weights can be kept."""
 
-    def __init__(self, batch_s: float) -> None:
-        """batch_s: seconds of sound in one process's batch."""
-        self.batch_s = batch_s
+    def __init__(self, batch_s: float, every: int) -> None:
+        """batch_s: seconds of sound in one process's batch; every: steps between looks at the
+        loss, which wait for the device."""
+        self.batch_s, self.every = batch_s, every
         self.started, self.first = time.monotonic(), 0
         self._begin()
 
     def on_train_start(self, trainer: lightning.Trainer,
                        pl_module: lightning.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.global_step
-        # a resumed run goes through the end of its last epoch again, without its start
-        self._begin()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer,
                              pl_module: lightning.LightningModule) -> None:
@@ -55,13 +54,11 @@ class Journal(Callback):
         self.total = self.total + outputs["loss"].detach()  # stays on the device: no waiting
         self.steps += 1
         self.ended = time.monotonic()
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        if trainer.global_step % self.every == 0:
             self._check(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer,
                            pl_module: lightning.LightningModule) -> None:
-        if self.steps == 0:
-            return
         self._check(trainer)
         pace = (self.ended - self.began) / self.steps  # without the validation
         done = max(trainer.global_step - self.first, 1)

@@ -108,11 +108,11 @@ def _trainer(config: Config, plan: Plan, data: MixData, resumed: int | None) -> 
     callbacks = [  # in the order in which they act
         averages,
         ValidateAtTheEnd(),
-        Journal(batch_s),
+        Journal(batch_s, options.log_every),
         LearningRateMonitor("step"),
         Samples(plan, [song.name for song in data.validation], options.samples),
         Bests(run / "best", keeper, options.keep, options.patience),
-        Bar(batch_s),
+        Bar(batch_s, options.log_every),
         LastWeights(run / "weights", keeper, plan.identity()),
         ModelCheckpoint(last_checkpoint(run).parent, filename=last_checkpoint(run).stem,
                         enable_version_counter=False, save_on_train_epoch_end=True),

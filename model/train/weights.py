@@ -61,8 +61,34 @@ class LastWeights(Callback):
     def on_save_checkpoint(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
                            checkpoint: dict[str, Any]) -> None:
         checkpoint[IDENTITY] = self.identity
+        _begin_new_epoch(checkpoint["loops"]["fit_loop"])
         if trainer.global_step > 0:
             self.keeper.write(self.folder, trainer)
+
+
+def _begin_new_epoch(loop: dict[str, Any]) -> None:
+    """Makes the progress of an epoch that has ended that of one about to begin.
+
+    As it is, Lightning (2.6) goes through the end of the epoch again after a resume, and where
+    that epoch was not validated it takes one more step first: all later epochs would end, and be
+    validated, at other steps than in an undisturbed run.
+    """
+    epochs = loop["epoch_progress"]["total"]["ready"]
+    for counts in loop["epoch_progress"].values():
+        counts.update(dict.fromkeys(counts, epochs))
+    for name, progress in loop.items():
+        if name.startswith("epoch_loop."):
+            _forget_current(progress)
+
+
+def _forget_current(progress: dict[str, Any]) -> None:
+    for key, value in progress.items():
+        if key == "current":
+            value.update(dict.fromkeys(value, 0))
+        elif key == "is_last_batch":
+            progress[key] = False
+        elif isinstance(value, dict):
+            _forget_current(value)
 
 
 def last_checkpoint(run: Path) -> Path:
