@@ -3,10 +3,17 @@
 The folder rebuilds its network from its own files, without pickle and without the project's
 config.yaml:
 
-    network:      the NetworkSection the weights were trained with
+    network:      the sizes of a streaming network (rt.config.NetworkSection)
     trained_on:   one line for people: songs, steps, licences
 
-`weights.safetensors` holds float32 tensors under the parameter names of BandSplitRNN.
+or, for the paper's offline network,
+
+    reference:    its sizes (rt.config.ReferenceSection)
+    target:       the stem that it gives
+    trained_on:   as above
+
+`weights.safetensors` holds float32 tensors under the parameter names of BandSplitRNN, or of
+ReferenceBandSplitRNN, which are those of the public checkpoints.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.network import BandSplitRNN
-from rt.config import NetworkSection
+from rt.config import REFERENCE, NetworkSection, ReferenceSection
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.yaml"
@@ -34,21 +41,27 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Description:
-    """What a checkpoint's config.yaml says."""
+    """What a checkpoint's config.yaml says. `target` belongs to a reference network."""
 
-    network: NetworkSection
+    network: NetworkSection | ReferenceSection
     trained_on: str
+    target: str | None = None
 
 
 def load(path: str | Path) -> BandSplitRNN:
-    """The network of a checkpoint, on the CPU, in evaluation mode.
+    """The streaming network of a checkpoint, on the CPU, in evaluation mode.
 
     `path` is a folder written by `save` (a pretrained folder, or a run's `weights`), or a run's
-    folder. Raises CheckpointError where a file is missing or broken, or where the weights do not
-    fit the network of their own configuration.
+    folder. Raises CheckpointError where a file is missing or broken, where the weights do not
+    fit the network of their own configuration, and where that is a reference network
+    (model.reference.checkpoint loads those).
     """
     folder = _folder(path)
-    network = BandSplitRNN(describe(folder).network)
+    sizes = describe(folder).network
+    if isinstance(sizes, ReferenceSection):
+        raise CheckpointError(f"{folder}: a reference network, which hears what is still to come "
+                              "and cannot stream; model.inference and model.evaluate take it")
+    network = BandSplitRNN(sizes)
     assign(network, read_weights(folder), folder)
     return network.eval()
 
@@ -58,6 +71,9 @@ def describe(path: str | Path) -> Description:
     file = _folder(path) / CONFIG
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if REFERENCE in data:
+            return Description(ReferenceSection.model_validate(data[REFERENCE]),
+                               str(data["trained_on"]), str(data["target"]))
         return Description(NetworkSection.model_validate(data["network"]), str(data["trained_on"]))
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
@@ -90,7 +106,7 @@ def assign(network: nn.Module, weights: dict[str, Tensor], source: Path) -> None
     network.load_state_dict(weights)
 
 
-def assign_matching(network: BandSplitRNN, weights: dict[str, Tensor]) -> list[str]:
+def assign_matching(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     """Copies what fits by name and shape and returns the names that kept their initial values.
 
     For starting a network from a related one: another hop, fewer layers.
@@ -106,14 +122,19 @@ def assign_matching(network: BandSplitRNN, weights: dict[str, Tensor]) -> list[s
 
 
 def save(folder: Path, weights: dict[str, Tensor], description: Description) -> None:
-    """Writes a checkpoint; each file appears whole or not at all."""
+    """Writes a checkpoint; each file appears whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    kind = REFERENCE if isinstance(description.network, ReferenceSection) else "network"
     text = yaml.safe_dump(
-        {"network": description.network.model_dump(mode="json"),
+        {kind: description.network.model_dump(mode="json"),
+         **({"target": description.target} if description.target else {}),
          "trained_on": description.trained_on}, sort_keys=False, allow_unicode=True)
     partial = folder / f".{WEIGHTS}.partial"
-    save_file(tensors, partial)
+    try:
+        save_file(tensors, partial)
+    except SafetensorError as error:  # a full disk
+        raise OSError(f"{partial}: cannot be written ({error})") from error
     partial.chmod(0o644)  # safetensors makes files that nobody else may read
     os.replace(partial, folder / WEIGHTS)
     partial = folder / f".{CONFIG}.partial"

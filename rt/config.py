@@ -23,9 +23,11 @@ from pydantic import (
     model_validator,
 )
 
+from rt.reference import ReferenceSection
 from rt.spec import SpecError, StreamSpec
 
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.yaml"
+REFERENCE = "reference"  # the tier that is the paper's offline network
 
 
 class ConfigError(ValueError):
@@ -172,6 +174,7 @@ class DataSection(Section):
     description: str = ""
     train: str = "train"
     valid: str = "valid"
+    stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     stem_map: dict[str, str] = Field(default_factory=_moisesdb_stems)
     activity: Path | None = None
     coherent: Share = 0.3
@@ -209,12 +212,14 @@ class DataSection(Section):
 
 
 class TrainSection(Section):
-    run: Path = Path("runs/live")
+    run: Path | None = None
+    target: str | None = None
     init: Path | None = None
     max_steps: PositiveInt = 2000
     steps_per_epoch: PositiveInt = 100
     batch: PositiveInt = 6
     segment_s: Annotated[float, Field(ge=0.1, le=600)] = 1.5
+    prefix_s: Annotated[float, Field(ge=0, le=600)] = 0.5
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     final_rate: Annotated[float, Field(ge=0, le=1)] = 0.03
     warmup: Annotated[int, Field(ge=0)] = 100
@@ -222,12 +227,21 @@ class TrainSection(Section):
     clip: Annotated[float, Field(gt=0)] = 5.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
     validate_every: PositiveInt = 5
+    keep: Annotated[int, Field(ge=0, le=100)] = 2
+    patience: Annotated[int, Field(ge=0)] = 30
+    samples: Annotated[int, Field(ge=0, le=100)] = 2
     loss_n_fft: PositiveInt = 2048
     loss_hop: PositiveInt = 512
+    loss_windows: tuple[PositiveInt, ...] = ()
+    log_every: PositiveInt = 10
     seed: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Literal["auto"] | PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] = 1
+    num_nodes: PositiveInt = 1
+    strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
 
 
 def _tiers() -> dict[str, NetworkSection]:
@@ -244,14 +258,17 @@ class Config(Section):
     mixer: MixerSection = MixerSection()
     midi: MidiSection = MidiSection()
     network: dict[str, NetworkSection] = Field(default_factory=_tiers)
+    reference: ReferenceSection = ReferenceSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
 
     @model_validator(mode="after")
     def _names(self) -> Config:
-        if self.model.path is None and self.model.tier not in self.network:
+        if REFERENCE in self.network:
+            raise ValueError(f"network.{REFERENCE} = a network: its sizes stand under {REFERENCE}")
+        if self.model.path is None and self.model.tier not in (*self.network, REFERENCE):
             raise ValueError(f"model.tier = {self.model.tier!r}: there is "
-                             f"{', '.join(self.network)} under network")
+                             f"{', '.join(self.network)} under network, and {REFERENCE}")
         stems = dict.fromkeys(s for tier in self.network.values() for s in tier.stems)
         used = {f"mixer.gains.{s}": s for s in self.mixer.gains}
         used |= {f"mixer.muted.{i}": s for i, s in enumerate(self.mixer.muted)}
@@ -280,7 +297,10 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = (),
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"command line: {override!r} is not key.sub=value")
-        _assign(data, key, _parse(key, text))
+        value = _parse(key, text)
+        if key == "model" and isinstance(value, str):  # short for its tier
+            key = "model.tier"
+        _assign(data, key, value)
         given.append(key)
     for key, value in (flags or {}).items():
         if value is not None:

@@ -10,7 +10,8 @@ from reference_files import HPARAMS, SMALL, bands, table, weights, write
 
 from model.checkpoint import CheckpointError
 from model.reference.checkpoint import load_reference
-from model.reference.network import SPLITS, ReferenceBandSplitRNN, ReferenceSection, ReferenceSTFT
+from model.reference.network import ReferenceBandSplitRNN, ReferenceSTFT
+from rt.reference import SPLITS, ReferenceSection
 
 # The oracle: float64 numpy, band by band, gate by gate.
 

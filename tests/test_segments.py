@@ -15,7 +15,8 @@ from model.inference import __main__ as inference
 from model.inference.offline import OfflineError
 from model.inference.segments import Segmented
 from model.reference.checkpoint import Reference, load_reference
-from model.reference.network import ReferenceBandSplitRNN, ReferenceSection, ReferenceSTFT
+from model.reference.network import ReferenceBandSplitRNN, ReferenceSTFT
+from rt.config import ReferenceSection
 
 SECTION = ReferenceSection(sr=8000, n_fft=64, win_length=64, hop_length=16, t_timesteps=9,
                            bandsplits=((1000, 250), (2000, 500)), fc_dim=6, rnn_dim=5,

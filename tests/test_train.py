@@ -1,4 +1,4 @@
-"""Training end to end on a tiny network: resume, checkpoints, evaluation, bad input."""
+"""Training end to end on a tiny network: the run's folder, checkpoints, evaluation, bad input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import train
 from model.checkpoint import (
@@ -22,39 +22,20 @@ from model.checkpoint import (
     save,
 )
 from model.evaluate import __main__ as evaluate
+from model.evaluate.__main__ import find_checkpoints
 from model.network import BandSplitRNN
 from model.separate import separate
 from model.stft import STFT
 from tests.conftest import SMALL
-from tests.songs_fixture import make_songs
+from tests.songs_fixture import STEMS
+from tests.train_fixture import data, settings
 
-FIELDS = ("n_fft", "synthesis", "hop", "bands", "features", "hidden", "layers", "heads",
-          "mask_hidden")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    make_songs(root / "train", seed=1)
-    make_songs(root / "valid", count=2, seconds=0.5, seed=2)
-    return root
-
-
-def settings(data: Path, run: Path, **more: object) -> list[str]:
-    network = SMALL.model_dump(mode="json")
-    given = {f"network.live.{key}": json.dumps(network[key]) for key in FIELDS}
-    given |= {"data.root": data, "train.run": run, "train.max_steps": 4, "train.steps_per_epoch": 2,
-              "train.batch": 2, "train.segment_s": 0.1, "train.validate_every": 1,
-              "train.threads": 1, "train.warmup": 2, "train.loss_n_fft": 512,
-              "train.loss_hop": 128, "train.accelerator": "cpu"}
-    given |= {key.replace("__", "."): value for key, value in more.items()}
-    return [f"{key}={value}" for key, value in given.items()]
-
+__all__ = ["data"]
 
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    assert train.main(settings(data, folder)) == 0
+    assert train.main(settings(data, folder, train__samples=1)) == 0
     return folder
 
 
@@ -64,31 +45,36 @@ def test_a_run_folder_holds_what_it_promises(run: Path):
         assert (run / name).exists(), name
     assert yaml.safe_load((run / "config.yaml").read_text())["train"]["max_steps"] == 4
     assert "step 4" in (run / "train.log").read_text()
+    assert "PyTorch" in (run / "revision.txt").read_text()
     assert describe(run).network == SMALL
-    assert "4 steps" in describe(run).trained_on
+    assert "4 steps of 2 segments" in describe(run).trained_on
 
 
-def test_an_interrupted_run_ends_like_a_whole_one(data: Path, run: Path, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch):
-    folder = tmp_path / "interrupted"
-    training_step = train.SeparationTask.training_step
+def test_the_curves_have_losses_scores_rates_sounds_and_pictures(run: Path):
+    board = EventAccumulator(str(run / "tb"), size_guidance={"scalars": 0}).Reload()
+    tags = board.Tags()
+    for tag in ("train/loss", "train/gradient_norm", "lr-AdamW", "valid/loss", "valid/usdr",
+                *(f"valid/usdr_{stem}" for stem in STEMS)):
+        points = board.Scalars(tag)
+        assert len(points) == (2 if "valid" in tag else 4), tag
+        assert all(np.isfinite(point.value) for point in points)
+    norms = [point.value for point in board.Scalars("train/gradient_norm")]
+    assert min(norms) > 0
+    assert {"song_0/mixture", "song_0/drums/target", "song_0/drums/estimate"} <= {*tags["audio"]}
+    assert len(board.Audio("song_0/drums/estimate")) == 2  # one per validation
+    assert len(board.Audio("song_0/drums/target")) == 1
+    assert board.Audio("song_0/mixture")[0].sample_rate == 44_100
+    assert tags["images"] == ["song_0/spectrograms"]
 
-    def killed(self, batch, index):
-        if self.global_step == 3:
-            raise KeyboardInterrupt
-        return training_step(self, batch, index)
 
-    monkeypatch.setattr(train.SeparationTask, "training_step", killed)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train.main(settings(data, folder))
-    monkeypatch.undo()
-    assert train.main(settings(data, folder)) == 0
-    assert "resuming" in (folder / "train.log").read_text()
-    whole, resumed = (load_file(path / "weights" / "weights.safetensors")
-                      for path in (run, folder))
-    assert whole.keys() == resumed.keys()
-    for key in whole:
-        torch.testing.assert_close(resumed[key], whole[key], rtol=0, atol=1e-6, msg=key)
+def test_the_best_weights_are_kept(run: Path):
+    scores = json.loads((run / "best" / "scores.json").read_text())
+    assert {path.name for path in (run / "best").glob("step-*")} == scores.keys()
+    assert scores.keys() == {"step-0000002", "step-0000004"}
+    last, kept = (read_weights(run / name) for name in ("weights", "best/step-0000004"))
+    assert all(torch.equal(last[key], kept[key]) for key in last)
+    assert find_checkpoints(run) == [run / "best" / "step-0000002", run / "best" / "step-0000004",
+                                     run / "weights"]
 
 
 def test_a_checkpoint_rebuilds_its_network(run: Path, tmp_path: Path):
@@ -138,7 +124,8 @@ def test_separation_in_blocks_is_separation(block: int):
 def test_evaluate_scores_every_song(run: Path, data: Path, tmp_path: Path,
                                     capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "results.json"
-    assert evaluate.main(["-d", str(run), "--data", str(data / "valid"), "--out", str(out)]) == 0
+    assert evaluate.main(["-d", str(run / "weights"), "--data", str(data / "valid"),
+                          "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "song_0" in printed
     assert "best gain" in printed
@@ -151,7 +138,7 @@ def test_evaluate_scores_every_song(run: Path, data: Path, tmp_path: Path,
 
 
 def test_a_continuous_stream_carries_its_state(run: Path, data: Path):
-    alone, stream = (evaluate.evaluate(run, data / "valid", continuous)["songs"]
+    alone, stream = (evaluate.evaluate(run / "weights", data / "valid", continuous)["songs"]
                      for continuous in (False, True))
     assert stream["song_0"]["drums"] == pytest.approx(alone["song_0"]["drums"], abs=1e-3)
     assert stream["song_1"]["drums"]["usdr"] != alone["song_1"]["drums"]["usdr"]

@@ -28,11 +28,12 @@ class Dataset:
 
 
 def open_dataset(data: DataSection, stems: Sequence[str], sample_rate: int,
-                 segment: int) -> Dataset:
+                 segment: int, shortest: int = 1) -> Dataset:
     """Opens `data.root`/`data.train` and `data.root`/`data.valid`; where there is no such folder of
     validation songs, MUSDB18's official ones are taken out of the training songs.
 
     segment: samples in a training item; a training song must have enough for the fastest one.
+    shortest: samples that a validation song must have.
     Raises ConfigError where `data.root` is not set, DataError where a folder is missing or has no
     song that can be used.
     """
@@ -48,9 +49,9 @@ def open_dataset(data: DataSection, stems: Sequence[str], sample_rate: int,
     else:
         raise DataError(f"{valid}: no such folder; it should hold songs to validate with, since "
                         f"none of MUSDB18's validation songs is in {train}")
-    shortest = Variations(data, stems, sample_rate).furthest(segment)
-    training, skipped = _open(split[0], data, stems, sample_rate, shortest)
-    validation, more = _open(split[1], data, stems, sample_rate, 1)
+    reach = Variations(data, stems, sample_rate).furthest(segment)
+    training, skipped = _open(split[0], data, stems, sample_rate, reach, "one segment")
+    validation, more = _open(split[1], data, stems, sample_rate, shortest, "the loss's window")
     skipped = [f"skipped: {problem}" for problem in (*skipped, *more)]
     songs = [*training, *validation]
     silent = [f"{stem} is silent throughout, and left out, in {len(names)} of {len(songs)} songs: "
@@ -61,7 +62,7 @@ def open_dataset(data: DataSection, stems: Sequence[str], sample_rate: int,
 
 
 def _open(paths: Sequence[Path], data: DataSection, stems: Sequence[str], sample_rate: int,
-          shortest: int) -> tuple[list[Song], list[str]]:
+          shortest: int, what: str) -> tuple[list[Song], list[str]]:
     """The songs that can be used, and what is wrong with the others."""
     songs, problems = [], []
     for path in paths:
@@ -71,7 +72,7 @@ def _open(paths: Sequence[Path], data: DataSection, stems: Sequence[str], sample
                                 "--songs converts it")
             song = open_song(path, stems, data.stem_map, sample_rate)
             if song.samples < shortest:
-                raise DataError(f"{path}: has {song.samples} samples, shorter than one segment "
+                raise DataError(f"{path}: has {song.samples} samples, shorter than {what} "
                                 f"({shortest})")
             songs.append(song)
         except DataError as error:

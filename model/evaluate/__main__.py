@@ -32,9 +32,10 @@ from model.evaluate.scores import (
     summarise,
     summary_table,
 )
-from model.inference.offline import OfflineError
+from model.inference.offline import REST, OfflineError
 from rt.config import Config, ConfigError, load_config
 from rt.session import SessionError
+from rt.spec import CHANNELS
 
 
 def evaluate(checkpoint: Path, data: Path, continuous: bool = False, *,
@@ -85,8 +86,9 @@ def _open_tracks(paths: Sequence[Path], way: Pass, config: Config,
                  ) -> tuple[list[Track], list[str]]:
     """The songs that can be opened, and why the others cannot."""
     # a model of few stems still needs all of a song's for its mixture
-    others = config.network[config.model.tier].stems
-    stems = dict.fromkeys([*way.stems, *(s for s in others if s not in config.data.stem_map)])
+    stems = dict.fromkeys(stem for stem in (*way.stems, *config.data.stems)
+                          if stem != REST and (stem in way.stems or stem not in
+                                               config.data.stem_map))
     tracks, skipped = [], []
     for path in paths:
         try:
@@ -103,10 +105,7 @@ def _separated(way: Pass, tracks: Sequence[Track], skipped: list[str],
     usable: list[tuple[Track, np.ndarray, np.ndarray]] = []
     for track in tracks:
         try:
-            targets = np.stack([track.read(stem) for stem in way.stems])
-            mixture = targets.sum(0)
-            for stem in track.sounds.keys() - set(way.stems):
-                mixture += track.read(stem)
+            targets, mixture = _read(track, way.stems)
         except DataError as error:
             skipped.append(str(error))
             continue
@@ -122,6 +121,15 @@ def _separated(way: Pass, tracks: Sequence[Track], skipped: list[str],
         stop = start + track.samples
         yield track.name, (targets, estimates[..., start:stop], mixture)
         start = stop
+
+
+def _read(track: Track, stems: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Targets [stems, channels, samples] and mixture; the rest of the mixture is a target too
+    where the model has a stem for it."""
+    rest = sum((track.read(stem) for stem in sorted(track.sounds.keys() - set(stems))),
+               np.zeros((CHANNELS, track.samples), np.float32))
+    targets = np.stack([rest if stem == REST else track.read(stem) for stem in stems])
+    return targets, targets.sum(0) + (0 if REST in stems else rest)
 
 
 def find_checkpoints(path: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from model.checkpoint import load
+from model.checkpoint import describe, load
 from model.inference.backend import REFERENCE_SUFFIXES, open_model
 from model.inference.offline import OfflineError, OfflineSeparator
 from model.inference.segments import torch_device
@@ -21,6 +21,7 @@ from model.inference.streamed import Streamed
 from model.network import BandSplitRNN
 from model.separate import separate
 from model.stft import STFT
+from rt.config import ReferenceSection
 from rt.separator import Masker
 from rt.session import Session
 
@@ -114,15 +115,17 @@ class NetworkMasker:
 
 def open_pass(checkpoint: Path, device: str = "auto", streaming: bool = False,
               threads: int = 1) -> Pass:
-    """checkpoint: a folder (model.checkpoint), a step graph (.onnx) or a reference checkpoint
-    (.pt, .ckpt). streaming: a folder's network hop by hop through the live separator, which a
-    step graph always is.
+    """checkpoint: a folder (model.checkpoint) of either network, a step graph (.onnx) or a public
+    reference checkpoint (.pt, .ckpt). streaming: a folder's network hop by hop through the live
+    separator, which a step graph always is.
 
     Raises CheckpointError, SessionError or OfflineError.
     """
     if checkpoint.suffix == ".onnx":
         return InBlocks.live(Session(checkpoint, device, threads), "onnx")
-    if checkpoint.suffix in REFERENCE_SUFFIXES:
+    reference = checkpoint.suffix in REFERENCE_SUFFIXES or isinstance(
+        describe(checkpoint).network, ReferenceSection)
+    if reference:
         if streaming:
             raise OfflineError(f"{checkpoint}: the reference model looks ahead and cannot stream")
         return InBlocks(open_model(str(checkpoint), device), "offline")

@@ -63,6 +63,10 @@ def plot_stems(scores: Mapping[str, Scores], title: str, path: Path) -> None:
 
 
 def plot_spectrograms(example: Example, path: Path) -> None:
+    spectrograms(example).savefig(path, dpi=110)
+
+
+def spectrograms(example: Example) -> Figure:
     """The mixture above, then target and estimate of every stem side by side."""
     mixture = _spectrogram(example.mixture)
     top = float(mixture.max())
@@ -86,7 +90,7 @@ def plot_spectrograms(example: Example, path: Path) -> None:
     figure.supxlabel("s")
     figure.supylabel("kHz")
     figure.suptitle(example.song, fontsize="medium")
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def _spectrogram(x: np.ndarray) -> np.ndarray:

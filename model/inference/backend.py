@@ -17,12 +17,13 @@ REFERENCE_SUFFIXES = (".pt", ".ckpt")
 
 def open_model(name: str, device: str = "auto", threads: int | None = None,
                batch: int | None = None, step_s: float | None = None) -> OfflineSeparator:
-    """name: a tier, an .onnx file, or a reference checkpoint (.pt, .ckpt).
+    """name: a tier, an .onnx file, or a reference checkpoint (.pt, .ckpt, or a folder that
+    model.train left).
 
     Raises OfflineError or SessionError.
     """
     suffix = Path(name).suffix.lower()
-    if suffix in REFERENCE_SUFFIXES:
+    if suffix in REFERENCE_SUFFIXES or _is_trained(Path(name)):
         return _open_reference(Path(name), device, threads, batch, step_s)
     if batch is not None or step_s is not None:
         raise OfflineError("--batch and --step are for reference checkpoints: the streaming "
@@ -35,9 +36,13 @@ def open_model(name: str, device: str = "auto", threads: int | None = None,
         if not Path(name).exists():
             raise
         raise OfflineError(f"{name}: neither a step graph (.onnx) nor a reference checkpoint "
-                           "(.pt, .ckpt); python -m export makes a step graph of a trained "
-                           "one") from None
+                           "(.pt, .ckpt, a run's folder)") from None
     return Streamed.load(graph, device, threads or 1)
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether model.train left it; a folder of stems may well be called like a tier."""
+    return any((place / "weights.safetensors").is_file() for place in (folder, folder / "weights"))
 
 
 def _open_reference(path: Path, device: str, threads: int | None, batch: int | None,

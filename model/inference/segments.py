@@ -29,10 +29,11 @@ class Segmented:
     many segments as the middle. Memory holds one batch, however long the signal is.
     """
 
-    def __init__(self, reference: Reference, device: str = "auto", batch: int | None = None,
-                 step: int | None = None) -> None:
-        """device: auto, cpu or cuda; batch: segments at once, by default one on the CPU and the
-        published number elsewhere; step: samples between segments, by default as published.
+    def __init__(self, reference: Reference, device: str | torch.device = "auto",
+                 batch: int | None = None, step: int | None = None) -> None:
+        """device: auto, cpu, cuda or PyTorch's own; batch: segments at once, by default one on
+        the CPU and the published number elsewhere; step: samples between segments, by default as
+        published.
 
         Raises OfflineError where the device is missing or the step does not fit.
         """
@@ -93,7 +94,10 @@ class Segmented:
                                "use a smaller --batch") from error
 
 
-def torch_device(name: str) -> torch.device:
+def torch_device(name: str | torch.device) -> torch.device:
+    """Raises OfflineError where there is none of that name."""
+    if isinstance(name, torch.device):
+        return name
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise OfflineError(f"device cuda: PyTorch {torch.__version__} sees no CUDA device; it "

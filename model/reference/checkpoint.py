@@ -1,11 +1,11 @@
-"""Public reference checkpoints: `NAME.pt` or a Lightning `NAME.ckpt`, and `hparams.yaml`.
+"""Reference checkpoints: this project's own, and the public ones, which are
 
-Apart from `checkpoint`, which is this project's own format: these are pickles written elsewhere,
-so only tensors and plain values are let out of them, and their sizes come from a file beside.
-
-    hparams.yaml   model: sizes · featurizer: the STFT · audio_params: target, segments
     NAME.pt        a plain state dict
     NAME.ckpt      a mapping with `state_dict`, whose keys carry the prefix `model.`
+    hparams.yaml   model: sizes · featurizer: the STFT · audio_params: target, segments
+
+Apart from `model.checkpoint`, which is the format of our own: these are pickles written elsewhere,
+so only tensors and plain values are let out of them, and their sizes come from a file beside.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from torch import Tensor
 
-from model.checkpoint import CheckpointError, assign
-from model.reference.network import ReferenceBandSplitRNN, ReferenceSection
+from model.checkpoint import CheckpointError, assign, describe, read_weights
+from model.reference.network import ReferenceBandSplitRNN
+from rt.config import ReferenceSection
 
 HPARAMS = "hparams.yaml"
 PREFIX = "model."
+STEP, SEGMENT, BATCH = 23_894, 134_144, 8  # the published use: samples, samples, segments
 
 
 class _Part(BaseModel):
@@ -74,12 +76,15 @@ class Reference:
 
 
 def load_reference(path: str | Path) -> Reference:
-    """The network of a `.pt` or `.ckpt` file with `hparams.yaml` beside it or one folder above.
+    """The network of a `.pt` or `.ckpt` file with `hparams.yaml` beside it or one folder above, or
+    of a folder that model.train left.
 
     Raises CheckpointError where a file is missing, is not what its name says, or where the
     weights do not fit the sizes: the message names the keys.
     """
     path = Path(path)
+    if path.is_dir():
+        return _load_own(path)
     weights = _read_weights(path)
     hparams, config = _read_hparams(path)
     network = ReferenceBandSplitRNN(config)
@@ -92,6 +97,22 @@ def load_reference(path: str | Path) -> Reference:
         raise CheckpointError(f"{path}: {HPARAMS}: segments of {audio.win_size} s every "
                               f"{audio.hop_size} s do not fit {config.t_timesteps} frames")
     return Reference(network.eval(), audio.target, step, audio.batch_size)
+
+
+def in_use(network: ReferenceBandSplitRNN, target: str, step: int | None = None) -> Reference:
+    """A network of our own with the published overlap, or another step (samples)."""
+    published = max(1, network.config.segment * STEP // SEGMENT)
+    return Reference(network, target, step or published, BATCH)
+
+
+def _load_own(folder: Path) -> Reference:
+    description = describe(folder)
+    if not isinstance(description.network, ReferenceSection) or description.target is None:
+        raise CheckpointError(f"{folder}: a streaming network, not a reference one; "
+                              "python -m export makes a step graph (.onnx) of it")
+    network = ReferenceBandSplitRNN(description.network)
+    assign(network, read_weights(folder), folder)
+    return in_use(network.eval(), description.target)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
