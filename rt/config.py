@@ -158,6 +158,7 @@ class DataSection(Section):
     description: str = ""
     train: str = "train"
     valid: str = "valid"
+    test: str = "test"
     stem_map: dict[str, str] = Field(default_factory=_moisesdb_stems)
     activity: Path | None = None
     coherent: Annotated[float, Field(ge=0, le=1)] = 0.3
