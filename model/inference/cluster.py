@@ -14,8 +14,9 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported
@@ -77,14 +78,18 @@ def run_on_ray(settings: Settings, jobs: Sequence[Job], address: str, workers: i
     # a worker is given processors, not the machine: what is left open is decided here
     settings = replace(settings, threads=settings.threads or 1,
                        device="cpu" if settings.device == "auto" else settings.device)
+    if (checkpoint := Path(settings.checkpoint)).suffix:  # a file; a tier has none
+        settings = replace(settings, checkpoint=str(checkpoint.absolute()))
     with _connected(address, (workers or 0) * (settings.threads or 1) or None):
         gpus = 1 if settings.device == "cuda" else 0
         count = min(_workers(workers, settings.threads or 1, gpus), len(jobs))
         # a worker that dies is replaced here, not by Ray, which would not say so
         actor = ray.remote(Worker).options(  # type: ignore[call-overload]
             num_cpus=settings.threads, num_gpus=gpus, max_restarts=0)
-        with tqdm(total=len(jobs), unit="file", disable=None, leave=False) as bar:
-            for result in _Pool(actor, settings, attempts).run(jobs, count):
+        pool = _Pool(actor, settings, attempts)
+        with tqdm(total=len(jobs), unit="file", disable=None, leave=False) as bar, \
+                closing(pool.run(jobs, count)) as results:
+            for result in results:
                 bar.clear()
                 yield result
                 bar.update()
