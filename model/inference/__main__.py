@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from model.inference.jobs import Job, find_jobs, read_manifest, without_clashes
 from model.inference.offline import OfflineError
+from model.inference.packaged import best_for, table
 from model.inference.result_table import ResultTable
 from model.inference.separation import Result, Settings, run_here
 from model.inference.stem_files import Encoding, StemFileError
@@ -49,10 +51,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _results(options: argparse.Namespace, jobs: Sequence[Job]) -> Generator[Result]:
     subtype = options.subtype or ("24" if options.flac else "float")
+    encoding = Encoding("FLAC" if options.flac else "WAV", SUBTYPES[subtype])
+    target = options.two_stems or options.target
     settings = Settings(
-        options.checkpoint, options.device, options.threads, options.batch, options.step,
-        options.two_stems or options.target, options.two_stems is not None,
-        Encoding("FLAC" if options.flac else "WAV", SUBTYPES[subtype]), options.rate,
+        options.checkpoint or best_for(target), options.device, options.threads, options.batch,
+        options.step, target, options.two_stems is not None, encoding, options.rate,
         options.overwrite)
     jobs, clashing = without_clashes(jobs)
     if options.cluster is None:
@@ -114,9 +117,11 @@ def _parser() -> argparse.ArgumentParser:
         "--manifest", type=Path, metavar="FILE",
         help="a text file of one path a line; after a tab, where its stems go below OUT")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the stems")
-    add("-c", "--checkpoint", default="live", metavar="CKPT",
-        help="a packaged tier (live, ultra), an .onnx file of python -m export, or a reference "
-             "checkpoint (.pt or .ckpt with hparams.yaml beside it); default live")
+    add("-c", "--checkpoint", metavar="CKPT",
+        help="a packaged tier (--list), an .onnx file of python -m export, or a reference "
+             "checkpoint (.pt or .ckpt with hparams.yaml beside it); default: the packaged tier "
+             "that scores best at the target")
+    add("--list", action=_List, nargs=0, help="show the packaged tiers and their scores")
     what = parser.add_argument_group("what is written")
     what.add_argument("-t", "--target", metavar="STEM", help="one stem instead of all")
     what.add_argument("--two-stems", metavar="STEM",
@@ -145,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--attempts", type=_positive, metavar="N",
                        help=f"at a file whose worker dies (default {ATTEMPTS})")
     return parser
+
+
+class _List(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(table())
+        parser.exit()
 
 
 def _rate(text: str) -> str | int:

@@ -25,7 +25,7 @@ class Settings:
     """All that the command line decides, as plain values that can travel. None leaves the choice
     to the model (`backend.open_model`)."""
 
-    checkpoint: str = "live"
+    checkpoint: str
     device: str = "auto"
     threads: int | None = None
     batch: int | None = None
