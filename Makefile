@@ -41,7 +41,7 @@ $(STAMP)-$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 # its dependencies: it wants PyAudio, which only its player needs and which needs a compiler.
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python $(STAMP)-$(RUNTIME)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(RUNTIME),train,dev]' pyworld setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(RUNTIME),train,cluster,dev]' pyworld setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps tinysoundfont
 	@touch $@
 

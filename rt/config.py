@@ -174,6 +174,7 @@ class DataSection(Section):
     description: str = ""
     train: str = "train"
     valid: str = "valid"
+    test: str = "test"
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     stem_map: dict[str, str] = Field(default_factory=_moisesdb_stems)
     activity: Path | None = None

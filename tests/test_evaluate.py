@@ -164,11 +164,34 @@ def test_every_checkpoint_of_a_run(checkpoint: Path, songs: Path, tmp_path: Path
     scored("-d", tmp_path, "--data", songs)
     for name in ("weights", "weights/best"):
         assert (tmp_path / name / "results.json").exists()
+    comparison = (tmp_path / "test.log").read_text()  # of the run, beside those of each
+    assert comparison in capsys.readouterr().out
+    assert [line.split()[0] for line in comparison.splitlines()] == [
+        "uSDR", "weights", "weights/best"]
     scored("-d", tmp_path / "weights" / "best", "--data", songs, "--out", tmp_path / "one.json")
     assert (tmp_path / "one.test.log").exists()
     assert evaluate.main(["-d", str(tmp_path), "--data", str(songs), "--out",
                           str(tmp_path / "x.json")]) == 2
     assert "holds 2 checkpoints" in capsys.readouterr().err
+
+
+def test_without_data_it_scores_the_runs_own_test_songs(
+        checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(checkpoint / "weights", tmp_path / "run" / "weights")
+    command = ["-d", str(tmp_path / "run")]
+    assert evaluate.main(command) == 2
+    assert "give them with --data" in capsys.readouterr().err
+    (tmp_path / "run" / "config.yaml").write_text(f"data: {{root: {tmp_path}}}")
+    for songs in ("valid", "test"):  # test songs come first where there are some
+        make_songs(tmp_path / songs, count=1, seconds=0.3, seed=3)
+        assert evaluate.main(command) == 0
+        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        assert results["data"] == str(tmp_path / songs)
+    for command in (["-d", str(checkpoint / "weights")], ["--onnx", "none.onnx"]):
+        assert evaluate.main(command) == 2
+        error = capsys.readouterr().err
+        assert "give them with --data" in error
+        assert error.count("\n") == 1
 
 
 def test_songs_that_cannot_be_used_are_skipped(checkpoint: Path, tmp_path: Path):

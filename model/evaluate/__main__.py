@@ -1,4 +1,4 @@
-"""Scores a model on songs: python -m model.evaluate -d RUN_OR_CHECKPOINT --data DIR
+"""Scores a model on songs: python -m model.evaluate -d RUN_OR_CHECKPOINT [--data DIR]
 
 uSDR and cSDR per stem (dB), absolute, beside what the best constant gain of the mixture reaches:
 that is the score of not separating at all. And what muting a stem does: how far the stem goes down
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.checkpoint import WEIGHTS, CheckpointError
+from model.checkpoint import CONFIG, WEIGHTS, CheckpointError
 from model.data import DataError
 from model.data.musdb import SPLITS, find_tracks
 from model.data.tracks import Track, is_silent, open_track
@@ -26,6 +26,7 @@ from model.evaluate.plots import Example, plot_spectrograms, plot_stems
 from model.evaluate.results import ResultFiles
 from model.evaluate.scores import (
     Scores,
+    comparison_table,
     score_song,
     song_heading,
     song_row,
@@ -138,6 +139,20 @@ def find_checkpoints(path: Path) -> list[Path]:
     return below if len(below) > 1 else [path]
 
 
+def songs_of(run: Path) -> Path:
+    """The test songs of the data that a run was trained on, or its validation songs where there
+    are no others. Raises ConfigError."""
+    file = run / CONFIG
+    if (run / WEIGHTS).exists() or not file.exists():  # a checkpoint's folder, or no run's
+        raise ConfigError(f"{run}: no run's folder, whose configuration would name its songs; "
+                          "give them with --data")
+    data = load_config(file).data
+    if data.root is None:
+        raise ConfigError(f"{file}: names no songs; give them with --data")
+    test = data.root / data.test
+    return test if test.is_dir() else data.root / data.valid
+
+
 def _default_out(source: Path, run: Path | None) -> Path:
     """A folder's scores go into it; a file's beside it, or into the run's folder that it is of."""
     if source.is_dir():
@@ -161,12 +176,19 @@ def main(argv: list[str] | None = None) -> int:
             raise CheckpointError(f"{run}: holds {len(sources)} checkpoints; name "
                                   "one of them, or leave out --out")
         config = load_config(options.config)
+        data = options.data or songs_of(run or sources[0])
+        summaries = {}
         for source in sources:
             files = ResultFiles(options.out or _default_out(source, run))
-            evaluate(source, options.data, options.continuous, streaming=options.streaming,
-                     device=options.device, threads=options.threads, split=options.split,
-                     config=config, files=files)
+            results = evaluate(
+                source, data, options.continuous, streaming=options.streaming,
+                device=options.device, threads=options.threads, split=options.split,
+                config=config, files=files)
             print(f"written to {files.json}")
+            summaries[source] = results["summary"]
+        if run and len(sources) > 1:
+            ResultFiles(run / "results.json").log(comparison_table(
+                {str(source.relative_to(run)): row for source, row in summaries.items()}))
     except (CheckpointError, ConfigError, DataError, OfflineError, SessionError,
             OSError) as error:
         # other programs' messages name their own options
@@ -184,8 +206,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a run's folder (every checkpoint in it), a checkpoint's, or a reference checkpoint")
     add("--onnx", type=Path, metavar="FILE",
         help="score this step graph, as the live system runs it")
-    add("--data", type=Path, required=True,
-        help="songs: folders of WAV in the MUSDB18-HQ layout, or .stem.mp4")
+    add("--data", type=Path,
+        help="songs: folders of WAV in the MUSDB18-HQ layout, or .stem.mp4 (default: the test "
+             "songs of the run's own data, else its validation songs)")
     add("--split", choices=SPLITS, help="of MUSDB18's training songs, the official split")
     add("--streaming", action="store_true",
         help="hop by hop through the live separator instead of offline: slower, same scores")

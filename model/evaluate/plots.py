@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from model.evaluate.scores import Scores
 
 EXCERPT_S = 10.0
-N_FFT, HOP = 2048, 512
+N_FFT, HOP = 4096, 512
 RANGE_DB = 80  # of a spectrogram, below the loudest value of the mixture
+LOWEST_HZ, ROWS = 30, 240  # of a spectrogram, whose frequencies are spaced as pitches are
 
 
 @dataclass(frozen=True)
@@ -68,35 +71,42 @@ def plot_spectrograms(example: Example, path: Path) -> None:
 
 def spectrograms(example: Example) -> Figure:
     """The mixture above, then target and estimate of every stem side by side."""
-    mixture = _spectrogram(example.mixture)
-    top = float(mixture.max())
-    seconds = example.mixture.shape[-1] / example.sample_rate
-    rows = 1 + len(example.stems)
-    figure = Figure(figsize=(10, 2.1 * rows), layout="constrained")
-    grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
-    pictures = [("mixture", mixture), None]
-    for stem, target, estimate in zip(example.stems, example.targets, example.estimates,
-                                      strict=True):
-        pictures += [(f"{stem}: target", _spectrogram(target)),
-                     (f"{stem}: estimate", _spectrogram(estimate))]
-    for axes, picture in zip(grid.flat, pictures, strict=True):
-        if picture is None:
-            axes.axis("off")
-            continue
-        name, values = picture
-        axes.imshow(values, origin="lower", aspect="auto", vmin=top - RANGE_DB, vmax=top,
-                    cmap="magma", extent=(0, seconds, 0, example.sample_rate / 2000))
+    rate = example.sample_rate
+    top = float(_spectrogram(example.mixture, rate).max())
+    extent = (0, example.mixture.shape[-1] / rate, *np.log10([LOWEST_HZ, rate / 2]))
+    figure = Figure(figsize=(10, 1 + 1.8 * (1 + len(example.stems))), layout="constrained")
+    grid = figure.subplots(1 + len(example.stems), 2, sharex=True, sharey=True, squeeze=False)
+
+    def show(axes: Axes, name: str, signal: np.ndarray) -> AxesImage:
         axes.set_title(name, fontsize="small", loc="left")
-    figure.supxlabel("s")
-    figure.supylabel("kHz")
+        return axes.imshow(_spectrogram(signal, rate) - top, origin="lower", aspect="auto",
+                           vmin=-RANGE_DB, vmax=0, cmap="magma", extent=extent)
+
+    image = show(grid[0, 0], "mixture", example.mixture)
+    grid[0, 1].axis("off")
+    for row, stem, target, estimate in zip(grid[1:], example.stems, example.targets,
+                                           example.estimates, strict=True):
+        show(row[0], f"{stem}: target", target)
+        show(row[1], f"{stem}: estimate", estimate)
+    ticks = [hertz for hertz in (100, 1000, 10_000) if hertz < rate / 2]
+    grid[0, 0].set_yticks(np.log10(ticks), [f"{hertz / 1000:g}" for hertz in ticks])
+    figure.supxlabel("s", fontsize="medium")
+    figure.supylabel("kHz", fontsize="medium")
     figure.suptitle(example.song, fontsize="medium")
+    figure.colorbar(image, ax=grid, shrink=0.5, label="dB, relative to the mixture's loudest")
     return figure
 
 
-def _spectrogram(x: np.ndarray) -> np.ndarray:
-    """[channels, samples] -> dB [bins, frames] of the channels' mean power."""
+def _spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
+    """[channels, samples] -> dB [ROWS, frames] of the channels' mean power, in rows of equal width
+    on a logarithmic scale from LOWEST_HZ to rate / 2."""
     missing = max(0, N_FFT - x.shape[-1])
     padded = np.pad(x, ((0, 0), (0, missing)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, -1)[:, ::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(N_FFT))) ** 2
-    return 10 * np.log10(power.mean(0).T + 1e-10)
+    below = np.cumsum(np.pad(power.mean(0).T, ((1, 0), (0, 0))), 0)  # [bins + 1, frames]
+    # a row's mean, also where it is a part of a bin or reaches over many
+    edges = np.geomspace(LOWEST_HZ, rate / 2, ROWS + 1) * N_FFT / rate + 0.5
+    bins = np.minimum(edges.astype(int), len(below) - 2)
+    at = below[bins] + (edges - bins)[:, None] * (below[bins + 1] - below[bins])
+    return 10 * np.log10(np.diff(at, axis=0) / np.diff(edges)[:, None] + 1e-10)

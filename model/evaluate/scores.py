@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,13 +57,24 @@ def song_row(song: str, scores: Scores) -> str:
 
 
 def summary_table(summary: Scores) -> str:
-    rows = [f"{'stem':8} {'uSDR':>6} {'± std':>6} {'median':>6} {'best gain':>9} {'cSDR':>6} "
-            f"{'± std':>6} {'muted by':>8} {'damage':>6}   (dB)"]
+    rows = [f"{'stem':8} {'uSDR':>6} {'± std':>6} {'median':>6} {'best gain':>9}   {'cSDR':>6} "
+            f"{'mean':>6} {'± std':>6}   {'muted by':>8} {'damage':>6}   (dB)"]
     rows += [f"{stem:8} {_number(row['usdr'])} {_number(row['std'])} {_number(row['median'])} "
-             f"{_number(row['best_gain'], 9)} {_number(row['csdr'])} {_number(row['csdr_std'])} "
+             f"{_number(row['best_gain'], 9)}   {_number(row['csdr'])} "
+             f"{_number(row['csdr_mean'])} {_number(row['csdr_std'])}   "
              f"{_number(row['attenuation'], 8)} {_number(row['damage'])}"
              for stem, row in summary.items()]
     return "\n".join(rows)
+
+
+def comparison_table(summaries: Mapping[str, Scores]) -> str:
+    """Checkpoints below each other, with the mean over stems and every stem."""
+    stems = list(dict.fromkeys(stem for summary in summaries.values() for stem in summary))
+    stems.sort(key=lambda stem: stem != "mean")
+    none = {"usdr": math.nan, "csdr": math.nan}
+    rows = [song_row(name[-32:], {stem: summary.get(stem, none) for stem in stems})
+            for name, summary in summaries.items()]
+    return "\n".join([song_heading(stems), *rows])
 
 
 def _known(values: Sequence[float]) -> np.ndarray:

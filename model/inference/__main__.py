@@ -1,4 +1,5 @@
 """Separates sound files: python -m model.inference -i IN -o OUT [-t TARGET] [-c CKPT] [-d DEVICE]
+or, for an archive, --manifest FILE instead of -i, and --cluster for many processes or machines.
 
 The command line.
 """
@@ -7,66 +8,120 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from model.inference.backend import open_model
-from model.inference.jobs import Run, find_jobs
-from model.inference.offline import OfflineError, Outputs
+from model.inference.jobs import Job, find_jobs, read_manifest, without_clashes
+from model.inference.offline import OfflineError
+from model.inference.packaged import best_for, table
+from model.inference.result_table import ResultTable
+from model.inference.separation import Result, Settings, run_here
 from model.inference.stem_files import Encoding, StemFileError
 from rt.session import SessionError
 
+ATTEMPTS = 3
 SUBTYPES = {"float": "FLOAT", "16": "PCM_16", "24": "PCM_24"}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0: all is done; 1: some files of a folder failed; 2: it cannot be done at all."""
+    """0: all is done; 1: some of many files failed; 2: it cannot be done at all."""
+    options = _parse(argv)
+    single = options.manifest is None and options.input.is_file()
+    try:
+        jobs = find_jobs(options.input, options.output) if options.manifest is None else \
+            read_manifest(options.manifest, options.output)
+        table = None if single else ResultTable(options.output)
+        counts = _report(_results(options, jobs), table)
+    except (StemFileError, OfflineError) as error:
+        return _fail(str(error))
+    except SessionError as error:  # speaks of rt.live's options
+        return _fail(str(error).replace("--provider", "-d").replace("--model", "-c"))
+    except KeyboardInterrupt:
+        print("interrupted: nothing is left half-written; the same command goes on from here",
+              file=sys.stderr)
+        return 130
+    if single:
+        return 2 if counts["failed"] else 0
+    print(f"{counts['done']} separated, {counts['skipped']} skipped, {counts['failed']} failed")
+    return 1 if counts["failed"] else 0
+
+
+def _results(options: argparse.Namespace, jobs: Sequence[Job]) -> Generator[Result]:
+    subtype = options.subtype or ("24" if options.flac else "float")
+    encoding = Encoding("FLAC" if options.flac else "WAV", SUBTYPES[subtype])
+    target = options.two_stems or options.target
+    settings = Settings(
+        options.checkpoint or best_for(target), options.device, options.threads, options.batch,
+        options.step, target, options.two_stems is not None, encoding, options.rate,
+        options.overwrite)
+    jobs, clashing = without_clashes(jobs)
+    if options.cluster is None:
+        run = run_here(settings, jobs)
+    else:
+        try:
+            from model.inference.cluster import run_on_ray
+        except ModuleNotFoundError as error:
+            raise OfflineError(f"--cluster needs {error.name}: pip install "
+                               "'bandsplit-live[cluster]'") from error
+        run = run_on_ray(settings, jobs, options.cluster, options.workers, options.attempts)
+    with closing(run):
+        yield from run
+    for job, message in clashing:
+        yield Result(job.source, "failed", message)
+
+
+def _report(results: Generator[Result], table: ResultTable | None) -> Counter[str]:
+    """Tells of every file as it is finished; how many are done, skipped and failed."""
+    counts: Counter[str] = Counter()
+    try:
+        with closing(results):
+            for result in results:
+                counts[result.status] += 1
+                if table is not None:
+                    table.add(result)
+                if result.status == "failed":
+                    print(f"error: {result.line}", file=sys.stderr, flush=True)
+                else:
+                    print(result.line, flush=True)
+    finally:
+        if table is not None and counts:
+            table.close()
+    return counts
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(argv)
     if options.flac and options.subtype == "float":
         parser.error("--flac has no --subtype float: it holds 16 or 24 bits")
     if options.target and options.two_stems and options.target != options.two_stems:
         parser.error(f"--two-stems {options.two_stems} does not give -t {options.target}")
-    subtype = options.subtype or ("24" if options.flac else "float")
-    encoding = Encoding("FLAC" if options.flac else "WAV", SUBTYPES[subtype])
-    try:
-        jobs = find_jobs(options.input, options.output)
-        separator = open_model(options.checkpoint, options.device, options.threads,
-                               options.batch, options.step)
-        outputs = Outputs(separator, options.two_stems or options.target,
-                          options.two_stems is not None)
-    except OfflineError as error:
-        return _fail(str(error))
-    except SessionError as error:  # speaks of rt.live's options
-        return _fail(str(error).replace("--provider", "-d").replace("--model", "-c"))
-    run = Run(separator, outputs, encoding, options.rate, options.overwrite)
-    try:
-        for line, good in run.run(jobs):
-            if good:
-                print(line, flush=True)
-            else:
-                print(f"error: {line}", file=sys.stderr, flush=True)
-    except (StemFileError, OfflineError) as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        print("interrupted: nothing is left half-written; the same command goes on from here",
-              file=sys.stderr)
-        return 130
-    if options.input.is_file():
-        return 2 if run.failed else 0
-    print(f"{run.done} separated, {run.skipped} skipped, {run.failed} failed")
-    return 1 if run.failed else 0
+    if options.cluster is None and (options.workers or options.attempts):
+        parser.error("--workers and --attempts are for --cluster")
+    options.attempts = options.attempts or ATTEMPTS
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m model.inference",
                                      description="Separates sound files into stems.")
     add = parser.add_argument
-    add("-i", "--input", type=Path, required=True, metavar="IN",
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "-i", "--input", type=Path, metavar="IN",
         help="a sound file, or a folder whose sound files, at any depth, are all separated")
+    source.add_argument(
+        "--manifest", type=Path, metavar="FILE",
+        help="a text file of one path a line; after a tab, where its stems go below OUT")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the stems")
-    add("-c", "--checkpoint", default="live", metavar="CKPT",
-        help="a packaged tier (live, ultra), an .onnx file of python -m export, or a reference "
-             "checkpoint (.pt or .ckpt with hparams.yaml beside it); default live")
+    add("-c", "--checkpoint", metavar="CKPT",
+        help="a packaged tier (--list), an .onnx file of python -m export, or a reference "
+             "checkpoint (.pt or .ckpt with hparams.yaml beside it); default: the packaged tier "
+             "that scores best at the target")
+    add("--list", action=_List, nargs=0, help="show the packaged tiers and their scores")
     what = parser.add_argument_group("what is written")
     what.add_argument("-t", "--target", metavar="STEM", help="one stem instead of all")
     what.add_argument("--two-stems", metavar="STEM",
@@ -87,7 +142,20 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--step", type=_seconds, metavar="S",
                      help="reference: seconds between segments (default: as published, 0.54); "
                           "more is faster and averages less")
+    where = parser.add_argument_group("where many files are computed (extra: cluster)")
+    where.add_argument("--cluster", metavar="local|auto|HOST:PORT",
+                       help="on Ray: started on this machine, or a cluster that runs already")
+    where.add_argument("--workers", type=_positive, metavar="N",
+                       help="at a time (default: one a processor; with -d cuda one a GPU)")
+    where.add_argument("--attempts", type=_positive, metavar="N",
+                       help=f"at a file whose worker dies (default {ATTEMPTS})")
     return parser
+
+
+class _List(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(table())
+        parser.exit()
 
 
 def _rate(text: str) -> str | int:

@@ -1,27 +1,17 @@
-"""Jobs: which files are to be separated, and what becomes of each.
+"""Jobs: which files are to be separated, and under which names their stems are kept.
 
-Apart from the command line, which chooses the model, so that another one can run the same jobs.
+Apart from `separation`, which does a job, so that whoever hands jobs out needs no model.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
-from model.inference.offline import (
-    OfflineError,
-    OfflineSeparator,
-    Outputs,
-    length_at,
-    separate_sound,
-)
-from model.inference.stem_files import Encoding, StemFiles
-from model.sound import SUFFIXES, Sound, SoundError
+from model.inference.offline import OfflineError
+from model.inference.stem_files import Encoding
+from model.sound import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -34,6 +24,10 @@ class Job:
     def paths(self, names: Sequence[str], encoding: Encoding) -> list[Path]:
         return [self.base.with_name(f"{self.base.name}_{name}{encoding.suffix}")
                 for name in names]
+
+    def absolute(self) -> Job:
+        """The same for a process with another working directory."""
+        return Job(self.source.absolute(), self.base.absolute())
 
 
 def find_jobs(source: Path, out: Path) -> list[Job]:
@@ -55,70 +49,55 @@ def find_jobs(source: Path, out: Path) -> list[Job]:
     return [Job(path, out / path.relative_to(source).with_suffix("")) for path in files]
 
 
-class Run:
-    """All jobs with one model; `failed`, `skipped` and `done` count files."""
+def read_manifest(manifest: Path, out: Path) -> list[Job]:
+    """A job for every line of a text file: `PATH`, or `PATH<tab>NAME`.
 
-    def __init__(self, separator: OfflineSeparator, outputs: Outputs, encoding: Encoding,
-                 rate: str | int, overwrite: bool) -> None:
-        """rate: input, model, or Hz."""
-        self._separator, self._outputs, self._encoding = separator, outputs, encoding
-        self._rate, self._overwrite = rate, overwrite
-        self.done = self.skipped = self.failed = 0
-
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[str, bool]]:
-        """One line about every file, and whether its stems are there now. A file that cannot be
-        read is reported and the rest goes on. Raises StemFileError where the output cannot be
-        written: the next one's could not either."""
-        taken: dict[Path, Path] = {}
-        for number, job in enumerate(jobs, 1):
-            paths = job.paths(self._outputs.names, self._encoding)
-            other = taken.setdefault(job.base, job.source)
-            try:
-                if other != job.source:
-                    raise SoundError(f"{job.source}: its stems would have the names of those of "
-                                     f"{other.name}; rename one")
-                if not self._overwrite and all(path.is_file() for path in paths):
-                    self.skipped += 1
-                    yield f"{job.source}: separated before, skipped (--overwrite redoes it)", True
-                    continue
-                line = self._separate(job, paths, f"[{number}/{len(jobs)}] {job.source.name}")
-                self.done += 1
-                yield line, True
-            except SoundError as error:
-                self.failed += 1
-                yield str(error), False
-
-    def _separate(self, job: Job, paths: list[Path], label: str) -> str:
-        began = time.monotonic()
-        sound = Sound.open(job.source)
-        model_rate = self._separator.sample_rate
-        rates: dict[str | int, int] = {"input": sound.sample_rate, "model": model_rate}
-        rate = int(rates.get(self._rate, self._rate))
-        expected = None if sound.samples is None else \
-            length_at(rate, sound.samples, sound.sample_rate)
-        with StemFiles(paths, rate, sound.channels, self._encoding, expected) as files, \
-                _bar(label, sound) as bar:
-
-            def advance(samples: int) -> None:  # an announced length may be a little short
-                ahead = math.inf if bar.total is None else bar.total - bar.n
-                bar.update(min(samples / sound.sample_rate, ahead))
-
-            written = 0
-            for block in separate_sound(sound, self._outputs, model_rate, rate, advance):
-                files.write(block)
-                written += len(block)
-        line = (f"{job.source}: {', '.join(self._outputs.names)} in {job.base.parent} "
-                f"({written / rate:.1f} s of sound in {time.monotonic() - began:.1f} s)")
-        if files.clipped:
-            line += (f"; {files.clipped} values were over full scale and are clipped: "
-                     "--subtype float keeps them")
-        return line
+    A relative PATH is relative to the manifest's folder. NAME is where the stems go below `out`
+    and what their names begin with (`album/song`); without one it is the path below the
+    manifest's folder, or, for a file elsewhere, the whole path: neither changes when lines are
+    added, so that a run can be taken up again. Empty lines and lines that begin with # are left
+    out. Raises OfflineError naming the line.
+    """
+    try:
+        lines = manifest.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise OfflineError(f"{manifest}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OfflineError(f"{manifest}: is not a manifest, a text file (UTF-8) of one path a "
+                           "line") from error
+    folder = manifest.absolute().parent
+    jobs = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        given, *rest = line.rstrip("\r").split("\t")
+        name = rest[0].strip() if rest else ""
+        if not given or len(rest) > 1 or (name and not _stays_inside(name)):
+            raise OfflineError(f"{manifest}, line {number}: {line!r} is not PATH or "
+                               "PATH<tab>NAME with a relative NAME")
+        source = folder / given
+        if not name:
+            below = folder if source.is_relative_to(folder) else Path(source.anchor)
+            name = str(source.relative_to(below).with_suffix(""))
+        jobs.append(Job(source, out / name))
+    if not jobs:
+        raise OfflineError(f"{manifest}: no file is named in it")
+    return jobs
 
 
-def _bar(label: str, sound: Sound) -> tqdm:
-    """Seconds of sound with the time left; it shows itself on a terminal only."""
-    if sound.samples is None:
-        return tqdm(desc=label, disable=None, leave=False,
-                    bar_format="{desc} {n:.0f} s in {elapsed}")
-    return tqdm(total=sound.samples / sound.sample_rate, desc=label, disable=None, leave=False,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left")
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return not path.is_absolute() and ":" not in path.parts[0] and ".." not in path.parts \
+        and bool(path.name)
+
+
+def without_clashes(jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
+    """The jobs whose stems have names of their own, and the others with what is wrong."""
+    taken: dict[Path, Job] = {}
+    clashing = []
+    for job in jobs:
+        other = taken.setdefault(job.base, job)
+        if other is not job and other.source != job.source:
+            clashing.append((job, f"{job.source}: its stems would have the names of those of "
+                                  f"{other.source.name}; rename one"))
+    return list(taken.values()), clashing

@@ -44,6 +44,11 @@ class Encoding:
         return self.container
 
 
+def part_of(path: Path) -> Path:
+    """Where a stem is until it is whole."""
+    return path.with_name(path.name + PART)
+
+
 class StemFiles:
     """A context: leaving it gives the files their names, an exception takes them away."""
 
@@ -53,7 +58,7 @@ class StemFiles:
         self.paths = tuple(paths)
         self.clipped = 0  # values beyond full scale that an integer format could not hold
         self._encoding = encoding
-        self._parts = [path.with_name(path.name + PART) for path in paths]
+        self._parts = [part_of(path) for path in paths]
         self._files: list[soundfile.SoundFile] = []
         try:
             for part in self._parts:
