@@ -94,8 +94,8 @@ class HopStream:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        self._session = ort.InferenceSession(_graph(network), options,
-                                             providers=["CPUExecutionProvider"])
+        self._session: Any = ort.InferenceSession(_graph(network), options,
+                                                  providers=["CPUExecutionProvider"])
         self._inputs = [i.name for i in self._session.get_inputs()]
         self._fresh = [np.zeros(i.shape, np.float32) for i in self._session.get_inputs()[2:]]
         self._window = network.stft.window.numpy()
