@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model.evaluate.scores import Scores
@@ -64,7 +65,7 @@ def plot_stems(scores: Mapping[str, Scores], title: str, path: Path) -> None:
 
 def plot_spectrograms(example: Example, path: Path) -> None:
     """The mixture above, then target and estimate of every stem side by side."""
-    mixture = _spectrogram(example.mixture)
+    mixture = spectrogram(example.mixture)
     top = float(mixture.max())
     seconds = example.mixture.shape[-1] / example.sample_rate
     rows = 1 + len(example.stems)
@@ -73,23 +74,29 @@ def plot_spectrograms(example: Example, path: Path) -> None:
     pictures = [("mixture", mixture), None]
     for stem, target, estimate in zip(example.stems, example.targets, example.estimates,
                                       strict=True):
-        pictures += [(f"{stem}: target", _spectrogram(target)),
-                     (f"{stem}: estimate", _spectrogram(estimate))]
+        pictures += [(f"{stem}: target", spectrogram(target)),
+                     (f"{stem}: estimate", spectrogram(estimate))]
     for axes, picture in zip(grid.flat, pictures, strict=True):
         if picture is None:
             axes.axis("off")
             continue
         name, values = picture
-        axes.imshow(values, origin="lower", aspect="auto", vmin=top - RANGE_DB, vmax=top,
-                    cmap="magma", extent=(0, seconds, 0, example.sample_rate / 2000))
-        axes.set_title(name, fontsize="small", loc="left")
+        draw_spectrogram(axes, name, values, top, example.sample_rate, seconds)
     figure.supxlabel("s")
     figure.supylabel("kHz")
     figure.suptitle(example.song, fontsize="medium")
     figure.savefig(path, dpi=110)
 
 
-def _spectrogram(x: np.ndarray) -> np.ndarray:
+def draw_spectrogram(axes: Axes, title: str, values: np.ndarray, top: float, sample_rate: int,
+                     seconds: float) -> None:
+    """values as `spectrogram` gives them; `top`: the level in dB of the brightest colour."""
+    axes.imshow(values, origin="lower", aspect="auto", vmin=top - RANGE_DB, vmax=top,
+                cmap="magma", extent=(0, seconds, 0, sample_rate / 2000))
+    axes.set_title(title, fontsize="small", loc="left")
+
+
+def spectrogram(x: np.ndarray) -> np.ndarray:
     """[channels, samples] -> dB [bins, frames] of the channels' mean power."""
     missing = max(0, N_FFT - x.shape[-1])
     padded = np.pad(x, ((0, 0), (0, missing)))
