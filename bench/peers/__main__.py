@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> list[table.Row]:
     """Raises PeerError, DataError, SessionError or OSError."""
-    ours = [tier_peer(Path(name) if name.endswith(".onnx") else packaged_model(name))
-            for name in args.model]
+    ours = [tier_peer(Path(name) if name.endswith(".onnx")
+                      else packaged_model(name, provider="cpu")) for name in args.model]
     theirs = [trained_hs_tasnet(folder) for folder in args.hs_tasnet]
     stems, rate = ours[0].stems, ours[0].sample_rate
     known = {peer.name for peer in theirs}
