@@ -71,7 +71,7 @@ def _graph(network: Any) -> bytes:
               for name in BRANCHES for lstm in [getattr(network, f"{name}_branch")]
               for _ in range(2)]
     names = [f"state_{i}" for i in range(len(states))]
-    file = io.BytesIO()
+    file: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in export.graph: the older exporter keeps the LSTMs
         torch.onnx.export(
