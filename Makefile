@@ -38,11 +38,12 @@ $(STAMP)-$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # torch first: without its pin a later package would pull gigabytes of CUDA. tinysoundfont without
-# its dependencies: it wants PyAudio, which only its player needs and which needs a compiler.
+# its dependencies: it wants PyAudio, which only its player needs and which needs a compiler; and
+# hs-tasnet without: its torchaudio and torchcodec do not load beside a CPU build of torch.
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python $(STAMP)-$(RUNTIME)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(RUNTIME),train,cluster,dev]' pyworld setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps tinysoundfont
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(RUNTIME),train,cluster,peers,dev]' pyworld setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps tinysoundfont hs-tasnet
 	@touch $@
 
 # PortAudio and JACK are system libraries on Linux (on macOS and Windows PortAudio comes with

@@ -23,6 +23,7 @@ from rt.session import Session, SessionError, packaged_model
 from rt.spec import CHANNELS
 
 PARTS = ("analysis", "network", "synthesis")
+ROWS = ("step", *PARTS, "cpu")
 
 
 class Stopwatch:
@@ -44,8 +45,9 @@ class Stopwatch:
 
 
 def measure(session: Session, seconds: float) -> dict[str, np.ndarray]:
-    """Milliseconds of the whole step and its parts, one value per hop; `late` in ms past the
-    deadline that the next hop sets (negative: in time)."""
+    """Milliseconds of the whole step and its parts, one value per hop; `cpu` of them this thread
+    computed, whatever else the machine did; `late` in ms past the deadline that the next hop sets
+    (negative: in time)."""
     watch = Stopwatch(session)
     separator = Separator(watch)
     spec = session.spec
@@ -53,7 +55,7 @@ def measure(session: Session, seconds: float) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     noise = 0.1 * rng.standard_normal((64, spec.hop, CHANNELS)).astype(np.float32)
     times = np.zeros((hops, 4))
-    due = np.zeros(hops)
+    due, computed = np.zeros(hops), np.zeros(hops)
     for k in range(64):  # compilation, caches, arenas
         separator.step(noise[k])
     gc.collect()
@@ -63,11 +65,12 @@ def measure(session: Session, seconds: float) -> dict[str, np.ndarray]:
         due[k] = start + k * spec.deadline_s
         while (wait := due[k] - time.perf_counter()) > 0:
             time.sleep(wait)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.thread_time()
         separator.step(noise[k % 64])
         times[k] = began, watch.began, watch.ended, time.perf_counter()
+        computed[k] = time.thread_time() - before
     spent = 1e3 * np.diff(times, axis=1)
-    return {"step": 1e3 * (times[:, 3] - times[:, 0]),
+    return {"step": 1e3 * (times[:, 3] - times[:, 0]), "cpu": 1e3 * computed,
             **{part: spent[:, i] for i, part in enumerate(PARTS)},
             "late": 1e3 * (times[:, 3] - due - spec.deadline_s)}
 
@@ -80,7 +83,7 @@ def report(session: Session, threads: int, times: dict[str, np.ndarray]) -> dict
         "deadline_ms": round(deadline, 4), "provider": session.provider, "threads": threads,
         "hops": len(times["step"]), "late_hops": int((times["late"] > 0).sum()),
         "rtf": {"p50": round(float(rtf[0]), 4), "p99": round(float(rtf[1]), 4)},
-        **{f"{name}_ms": _quantiles(times[name]) for name in ("step", *PARTS)},
+        **{f"{name}_ms": _quantiles(times[name]) for name in ROWS},
     }
 
 
@@ -95,7 +98,7 @@ def _print(result: dict, priority: str) -> None:
           f"deadline {result['deadline_ms']:.2f} ms, {result['provider']}, "
           f"{result['threads']} thread(s), {priority}")
     print(f"{'ms':>10} {'p50':>8} {'p99':>8} {'p99.9':>8} {'max':>8}")
-    for name in ("step", *PARTS):
+    for name in ROWS:
         row = result[f"{name}_ms"]
         print(f"{name:>10} " + " ".join(f"{row[q]:8.3f}" for q in ("p50", "p99", "p999", "max")))
     print(f"RTF p50 {result['rtf']['p50']:.3f}, p99 {result['rtf']['p99']:.3f}; "
@@ -119,7 +122,8 @@ def main(argv: list[str] | None = None) -> int:
              "engine.threads": args.threads}
     try:
         config = load_config(args.config, args.overrides, flags)
-        path = args.model or config.model.path or packaged_model(config.model.tier)
+        path = args.model or config.model.path or packaged_model(
+            config.model.tier, config.model.precision, config.engine.provider)
         session = Session(path, config.engine.provider, config.engine.threads)
     except (ConfigError, SessionError) as error:
         print(f"bench.latency: {error}", file=sys.stderr)

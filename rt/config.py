@@ -53,6 +53,7 @@ Gain = Annotated[float, Field(ge=0, le=4)]
 
 class ModelSection(Section):
     tier: str = "live"
+    precision: Literal["auto", "fp32", "int8"] = "auto"
     path: Path | None = None
 
 

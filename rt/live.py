@@ -146,7 +146,8 @@ def _perform(config: Config, args: argparse.Namespace) -> int:
     from rt.report import banner, stats, summary
     from rt.session import packaged_model, read_spec
 
-    model = config.model.path or packaged_model(config.model.tier)
+    model = config.model.path or packaged_model(config.model.tier, config.model.precision,
+                                                config.engine.provider)
     spec = read_spec(model)
     mix = _initial_mix(config, spec)
     if args.stats is not None and not args.stats.resolve().parent.is_dir():

@@ -6,6 +6,7 @@ what `auto` chose says why.
 
 from __future__ import annotations
 
+import json
 from importlib import metadata
 from pathlib import Path
 
@@ -31,14 +32,36 @@ class SessionError(RuntimeError):
     """A model or provider that cannot be used; the message is one line for the user."""
 
 
-def packaged_model(tier: str) -> Path:
-    """The ONNX file that ships for a tier. Raises SessionError where there is none."""
-    path = PACKAGED / f"{tier}.onnx"
+def packaged_model(tier: str, precision: str = "auto", provider: str = "auto") -> Path:
+    """The ONNX file that ships for a tier.
+
+    precision: fp32, int8, or auto: on the CPU what export.ship measured to be the better one and
+    noted beside the graphs, on every other provider fp32. Raises SessionError where there is none.
+    """
+    if precision == "auto":
+        precision = _cpu_precision(tier) if _on_cpu(provider) else "fp32"
+    path = PACKAGED / (f"{tier}.int8.onnx" if precision == "int8" else f"{tier}.onnx")
     if not path.exists():
         have = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.onnx"))) or "none"
-        raise SessionError(f"no packaged model for tier {tier!r} (there is {have}): "
+        raise SessionError(f"no packaged model {path.stem!r} (there is {have}): "
                            "export one with python -m export and give it with --model")
     return path
+
+
+def _cpu_precision(tier: str) -> str:
+    note = PACKAGED / f"{tier}.json"
+    if not note.exists():
+        return "fp32"
+    try:
+        return str(json.loads(note.read_text(encoding="utf-8"))["cpu"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SessionError(f"{note}: cannot be read ({error}); run python -m export.ship {tier}, "
+                           "or set model.precision=fp32") from error
+
+
+def _on_cpu(provider: str) -> bool:
+    return provider == "cpu" or (provider == "auto"
+                                 and PROVIDERS["cuda"] not in ort.get_available_providers())
 
 
 def read_spec(path: str | Path) -> StreamSpec:

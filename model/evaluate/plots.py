@@ -71,25 +71,18 @@ def plot_spectrograms(example: Example, path: Path) -> None:
 
 def spectrograms(example: Example) -> Figure:
     """The mixture above, then target and estimate of every stem side by side."""
-    rate = example.sample_rate
-    top = float(_spectrogram(example.mixture, rate).max())
-    extent = (0, example.mixture.shape[-1] / rate, *np.log10([LOWEST_HZ, rate / 2]))
+    rate, seconds = example.sample_rate, example.mixture.shape[-1] / example.sample_rate
+    mixture = spectrogram(example.mixture, rate)
+    top = float(mixture.max())
     figure = Figure(figsize=(10, 1 + 1.8 * (1 + len(example.stems))), layout="constrained")
     grid = figure.subplots(1 + len(example.stems), 2, sharex=True, sharey=True, squeeze=False)
-
-    def show(axes: Axes, name: str, signal: np.ndarray) -> AxesImage:
-        axes.set_title(name, fontsize="small", loc="left")
-        return axes.imshow(_spectrogram(signal, rate) - top, origin="lower", aspect="auto",
-                           vmin=-RANGE_DB, vmax=0, cmap="magma", extent=extent)
-
-    image = show(grid[0, 0], "mixture", example.mixture)
+    image = draw_spectrogram(grid[0, 0], "mixture", mixture, top, rate, seconds)
     grid[0, 1].axis("off")
     for row, stem, target, estimate in zip(grid[1:], example.stems, example.targets,
                                            example.estimates, strict=True):
-        show(row[0], f"{stem}: target", target)
-        show(row[1], f"{stem}: estimate", estimate)
-    ticks = [hertz for hertz in (100, 1000, 10_000) if hertz < rate / 2]
-    grid[0, 0].set_yticks(np.log10(ticks), [f"{hertz / 1000:g}" for hertz in ticks])
+        draw_spectrogram(row[0], f"{stem}: target", spectrogram(target, rate), top, rate, seconds)
+        draw_spectrogram(row[1], f"{stem}: estimate", spectrogram(estimate, rate), top, rate,
+                         seconds)
     figure.supxlabel("s", fontsize="medium")
     figure.supylabel("kHz", fontsize="medium")
     figure.suptitle(example.song, fontsize="medium")
@@ -97,7 +90,18 @@ def spectrograms(example: Example) -> Figure:
     return figure
 
 
-def _spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
+def draw_spectrogram(axes: Axes, title: str, values: np.ndarray, top: float, sample_rate: int,
+                     seconds: float) -> AxesImage:
+    """values as `spectrogram` gives them; `top`: the level in dB of the brightest colour."""
+    extent = (0, seconds, *np.log10([LOWEST_HZ, sample_rate / 2]))
+    ticks = [hertz for hertz in (100, 1000, 10_000) if hertz < sample_rate / 2]
+    axes.set_yticks(np.log10(ticks), [f"{hertz / 1000:g}" for hertz in ticks])
+    axes.set_title(title, fontsize="small", loc="left")
+    return axes.imshow(values - top, origin="lower", aspect="auto", vmin=-RANGE_DB, vmax=0,
+                       cmap="magma", extent=extent)
+
+
+def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
     """[channels, samples] -> dB [ROWS, frames] of the channels' mean power, in rows of equal width
     on a logarithmic scale from LOWEST_HZ to rate / 2."""
     missing = max(0, N_FFT - x.shape[-1])

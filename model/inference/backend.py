@@ -31,7 +31,7 @@ def open_model(name: str, device: str = "auto", threads: int | None = None,
     if suffix == ".onnx":
         return Streamed.load(name, device, threads or 1)
     try:
-        graph = packaged_model(name)
+        graph = packaged_model(name, provider=device)
     except SessionError:
         if not Path(name).exists():
             raise

@@ -1,0 +1,1 @@
+"""HS-TasNet beside our tiers on the same songs: trained, run and measured the same way."""
