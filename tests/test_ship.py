@@ -13,6 +13,7 @@ from model import checkpoint
 from model.data import open_songs
 from model.network import BandSplitRNN
 from rt import session
+from rt.config import DataSection
 from rt.session import SessionError, packaged_model, read_spec
 from tests.songs_fixture import RATE, STEMS, make_songs
 
@@ -46,7 +47,7 @@ def test_a_tier_ships_with_its_figures(
     assert min(note["step_ms"].values()) > 0
     for name, graph in zip(PRECISIONS, ("tiny.onnx", "tiny.int8.onnx"), strict=True):
         assert read_spec(out / graph).tier == "tiny"
-        measured = scores(out / graph, open_songs(songs, STEMS, RATE))
+        measured = scores(out / graph, open_songs(songs, DataSection(), STEMS, RATE)[0])
         np.testing.assert_allclose(list(measured.values()), list(note["usdr_db"][name].values()),
                                    atol=1e-3)
 

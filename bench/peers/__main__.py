@@ -23,6 +23,7 @@ from bench.peers.hstasnet import SIZES, PeerError
 from bench.peers.measure import check, cpu_seconds, scores
 from bench.peers.peers import Peer, tier_peer, trained_hs_tasnet, untrained_hs_tasnet
 from model.data import DataError, open_songs
+from rt.config import DataSection
 from rt.session import SessionError, packaged_model
 
 
@@ -62,7 +63,9 @@ def compare(args: argparse.Namespace) -> list[table.Row]:
         if (peer.stems, peer.sample_rate) != (stems, rate):
             raise PeerError(f"{peer.name}: has other stems or another rate than {ours[0].name}")
         check(peer)
-    songs = open_songs(args.data, stems, rate)
+    songs, problems = open_songs(args.data, DataSection(), stems, rate)
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
     signal = np.sum([songs[0].read(stem) for stem in stems], 0)
     print(f"{len(songs)} songs of {args.data}; costs over {args.seconds:g} s each", flush=True)
     costs = cpu_seconds(peers, signal, args.seconds)

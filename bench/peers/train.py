@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 
 from bench.peers.hstasnet import SIZES, PeerError, build
 from model.data import DataError, RandomMixes, open_songs
+from model.data.variations import Variations
 from rt.config import Config, ConfigError, load_config
 
 LEARNING_RATE, CLIP, EMA = 3e-4, 1.0, 0.995  # hs_tasnet.trainer.Trainer's defaults
@@ -129,7 +130,11 @@ class Training:
 def train(args: argparse.Namespace, config: Config) -> Run:
     """Raises PeerError, DataError or OSError."""
     options, section = config.train, config.network[config.model.tier]
-    songs = open_songs(args.data, section.stems, section.sample_rate)
+    songs, problems = open_songs(args.data, config.data, section.stems, section.sample_rate,
+                                 Variations(config.data, section.stems, section.sample_rate)
+                                 .furthest(round(args.segment_s * section.sample_rate)))
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
     run = Run(args.size, str(args.data), len(songs), section.stems, section.sample_rate,
               args.batch, args.segment_s, options.seed)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,16 @@ def open_dataset(data: DataSection, stems: Sequence[str], sample_rate: int,
     return Dataset(training, validation, [*skipped, *silent, *count])
 
 
+def open_songs(folder: Path, data: DataSection, stems: Sequence[str], sample_rate: int,
+               segment: int = 1) -> tuple[list[Song], list[str]]:
+    """The songs of one folder that can be used, and what is wrong with the others.
+
+    segment: samples that a song must have at least. Raises DataError where the folder is missing
+    or has no song that can be used.
+    """
+    return _open(find_tracks(folder), data, stems, sample_rate, segment, "one segment")
+
+
 def _open(paths: Sequence[Path], data: DataSection, stems: Sequence[str], sample_rate: int,
           shortest: int, what: str) -> tuple[list[Song], list[str]]:
     """The songs that can be used, and what is wrong with the others."""
