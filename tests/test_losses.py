@@ -27,6 +27,17 @@ def test_loss_is_the_sum_of_three_means():
     assert loss(torch.from_numpy(target), torch.from_numpy(target)).item() == 0
 
 
+def test_more_windows_are_a_mean_over_resolutions():
+    estimate, target = torch.randn(2, 2, 3, 2, 1000)
+    wave = (estimate - target).abs().mean()
+    alone = [WaveAndSpectrumLoss(n, hop)(estimate, target) - wave
+             for n, hop in ((256, 64), (512, 128), (128, 32))]
+    together = WaveAndSpectrumLoss(256, 64, windows=(512, 128))
+    torch.testing.assert_close(together(estimate, target), wave + sum(alone) / 3)
+    assert together.shortest == 512
+    assert not together.state_dict()
+
+
 def test_loss_refuses_what_it_cannot_compare():
     loss = WaveAndSpectrumLoss(256, 64)
     with pytest.raises(ValueError, match="shorter than a window"):
