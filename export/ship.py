@@ -5,6 +5,7 @@ whole songs through the live separator, times both at the pace of a performance,
 
     rt/models/TIER.onnx, TIER.int8.onnx
     rt/models/TIER.json     the figures, and which of the two the CPU runs by default
+    scores.json             beside the checkpoint: all scores of that one (model.evaluate)
 
 int8 becomes the CPU's default only where it costs no stem more than 0.2 dB of uSDR and a step
 takes less CPU time.
@@ -17,36 +18,21 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from bench.latency import measure
 from export.__main__ import main as export
-from model.data import DataError, Song, open_songs
-from model.inference.streamed import Streamed
-from model.metrics import usdr
+from model.data import DataError
+from model.evaluate.__main__ import evaluate
+from model.evaluate.results import finite
 from rt.session import PACKAGED, Session, SessionError
 
 PRECISIONS = ("fp32", "int8")
 LARGEST_LOSS_DB = 0.2
 ROUNDS = 3
 MODELS = Path(__file__).resolve().parent.parent / "model" / "pretrained"
-
-
-def scores(graph: Path, songs: list[Song]) -> dict[str, float]:
-    """uSDR (dB) of each stem, the mean over the songs that have it, each from silence."""
-    streamed = Streamed.load(graph, "cpu")
-    found: dict[str, list[float]] = {stem: [] for stem in streamed.stems}
-    for song in songs:
-        targets = np.stack([song.read(stem) for stem in streamed.stems])
-        estimates = np.concatenate(list(streamed.separate(_blocks(targets.sum(0)))))
-        for stem, target, estimate in zip(streamed.stems, targets, estimates.transpose(1, 2, 0),
-                                          strict=True):
-            found[stem].append(usdr(target, estimate))
-    return {stem: float(np.nanmean(values)) for stem, values in found.items()
-            if not np.isnan(values).all()}
 
 
 def step_ms(graphs: dict[str, Path], seconds: float) -> dict[str, float]:
@@ -81,21 +67,24 @@ def ship(tier: str, checkpoint: Path, data: Path, seconds: float, folder: Path) 
         if code := export(["-c", str(checkpoint), "-o", str(graphs["fp32"]), "--tier", tier,
                            "--int8"]):
             return code
-        spec = Session(graphs["fp32"], "cpu").spec
-        songs = open_songs(data, spec.stems, spec.sample_rate)
         step = step_ms(graphs, seconds)
-        usdr_db = {name: scores(graph, songs) for name, graph in graphs.items()}
+        results = {name: evaluate(graph, data) for name, graph in graphs.items()}
+        usdr_db = {name: {stem: row["usdr"] for stem, row in result["summary"].items()}
+                   for name, result in results.items()}
         cpu, why = decide(usdr_db, step)
         for name in PRECISIONS:
             print(f"{name}  step {step[name]:.2f} ms  uSDR "
                   + "  ".join(f"{stem} {value:.2f}" for stem, value in usdr_db[name].items()))
         print(f"the CPU runs {cpu}: {why}")
-        note = {"cpu": cpu, "why": why, "songs": len(songs),
+        note = {"cpu": cpu, "why": why, "songs": len(results[cpu]["songs"]),
                 "usdr_db": _rounded(usdr_db), "step_ms": _rounded({"": step})[""]}
-        text = Path(made) / f"{tier}.json"
-        text.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        text, table = Path(made) / f"{tier}.json", checkpoint / ".scores.json.partial"
+        text.write_text(json.dumps(finite(note), indent=1) + "\n", encoding="utf-8")
+        scored = results[cpu] | {"checkpoint": graphs[cpu].name}
+        table.write_text(json.dumps(finite(scored), indent=1) + "\n", encoding="utf-8")
         for file in (*graphs.values(), text):
             os.replace(file, folder / file.name)
+        os.replace(table, checkpoint / "scores.json")
     print(f"written to {folder}")
     return 0
 
@@ -103,11 +92,6 @@ def ship(tier: str, checkpoint: Path, data: Path, seconds: float, folder: Path) 
 def _rounded(values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return {name: {key: round(value, 3) for key, value in inner.items()}
             for name, inner in values.items()}
-
-
-def _blocks(mixture: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, mixture.shape[1], 1 << 18):
-        yield mixture[:, start:start + (1 << 18)].T
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from export.ship import PRECISIONS, decide, main, scores
+from export.ship import PRECISIONS, decide, main
 from model import checkpoint
-from model.data import open_songs
+from model.evaluate.__main__ import evaluate
 from model.network import BandSplitRNN
 from rt import session
-from rt.config import DataSection
 from rt.session import SessionError, packaged_model, read_spec
-from tests.songs_fixture import RATE, STEMS, make_songs
+from tests.songs_fixture import make_songs
 
 
 @pytest.mark.parametrize(("int8", "ms", "chosen", "because"), [
@@ -47,9 +45,12 @@ def test_a_tier_ships_with_its_figures(
     assert min(note["step_ms"].values()) > 0
     for name, graph in zip(PRECISIONS, ("tiny.onnx", "tiny.int8.onnx"), strict=True):
         assert read_spec(out / graph).tier == "tiny"
-        measured = scores(out / graph, open_songs(songs, DataSection(), STEMS, RATE)[0])
-        np.testing.assert_allclose(list(measured.values()), list(note["usdr_db"][name].values()),
-                                   atol=1e-3)
+        measured = evaluate(out / graph, songs)["summary"]
+        assert note["usdr_db"][name] == pytest.approx(
+            {stem: row["usdr"] for stem, row in measured.items()}, abs=1e-3, nan_ok=True)
+    kept = json.loads((folder / "scores.json").read_text())
+    assert kept["checkpoint"] == ("tiny.int8.onnx" if note["cpu"] == "int8" else "tiny.onnx")
+    assert kept["summary"].keys() == measured.keys()
 
 
 @pytest.mark.parametrize("wrong", [["nosuch"], ["live", "-c", "nosuch"]])

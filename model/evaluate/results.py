@@ -33,13 +33,13 @@ class ResultFiles:
 
     def write(self, results: dict[str, Any]) -> None:
         partial = self.folder / f".{self.json.name}.part"
-        text = json.dumps(_finite(results), indent=1, ensure_ascii=False)
+        text = json.dumps(finite(results), indent=1, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8")
         os.replace(partial, self.json)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN: the score of a silent stem is null."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
