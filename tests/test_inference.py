@@ -30,7 +30,7 @@ def cuda_works() -> bool:
     (["--two-stems", "piano"], "no stem 'piano'"),
     (["-c", "nowhere.onnx"], "no such model file"),
     (["-c", "song.wav"], "neither a step graph (.onnx) nor a reference checkpoint"),
-    (["-c", "tiny"], "no packaged model for tier 'tiny'"),
+    (["-c", "tiny"], "no packaged model 'tiny'"),
     (["-c", "bad.onnx"], "not a usable ONNX model"),
     (["-c", "bad.pt"], "not a PyTorch file"),
     (["--step", "1"], "for reference checkpoints"),
