@@ -11,9 +11,11 @@ from rt.commands import Bypass, Command, Gain, MixState, Mute, Solo
 STEMS = ("vocals", "drums", "bass", "other")
 stems = st.sampled_from(STEMS)
 switch = st.none() | st.booleans()
+# subnormals are nothing to a fader, and a session that another test opened may have flushed them
+# to zero in this thread (rt.session), which hypothesis refuses to work with
 commands = st.one_of(
     st.builds(Mute, stems, switch), st.builds(Solo, stems, switch),
-    st.builds(Gain, stems, st.floats(-1, 4)), st.builds(Bypass, switch))
+    st.builds(Gain, stems, st.floats(-1, 4, allow_subnormal=False)), st.builds(Bypass, switch))
 
 
 def played(given: list[Command], state: MixState | None = None) -> MixState:
