@@ -37,7 +37,8 @@ def write_step_graph(network: BandSplitRNN, spec: StreamSpec, path: Path) -> onn
     names = [s.name for s in spec.states]
     arguments = (torch.zeros(spec.bins, 2 * CHANNELS),
                  *(torch.zeros(s.shape) for s in spec.states))
-    with warnings.catch_warnings():
+    # without gradients, which need a form of the recurrence that ONNX has no node for
+    with torch.no_grad(), warnings.catch_warnings():
         # torch's newer exporter unrolls the GRU; the older one keeps it as one node
         warnings.simplefilter("ignore")
         torch.onnx.export(

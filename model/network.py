@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.bands import BandSplit, MaskHeads
+from model.recurrence import TimeGRU
 from rt.config import NetworkSection
 from rt.spec import CHANNELS, StateSpec, StreamSpec
 
@@ -57,7 +58,7 @@ class Layer(nn.Module):
         super().__init__()
         n = config.features
         self.time_norm = nn.LayerNorm(n)
-        self.time = nn.GRU(n, config.hidden, batch_first=True)
+        self.time = TimeGRU(n, config.hidden)
         self.time_out = nn.Linear(config.hidden, n)
         self.band_norm = nn.LayerNorm(n)
         self.mixer: nn.Module = (Attention(n, config.heads) if config.mixer == "attention"
@@ -66,15 +67,13 @@ class Layer(nn.Module):
             nn.LayerNorm(n), nn.Linear(n, 2 * n), nn.GELU(approximate="tanh"), nn.Linear(2 * n, n))
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, K, N], state [B, K, H] -> the same shapes"""
-        b, t, k, n = x.shape
-        rows = self.time_norm(x).transpose(1, 2).reshape(b * k, t, n)
-        rows, last = self.time(rows, state.reshape(1, b * k, -1))
-        x = x + self.time_out(rows).reshape(b, k, t, n).transpose(1, 2)
-        x = x.reshape(b * t, k, n)
+        """x [T, B, K, N], state [B, K, H] -> the same shapes"""
+        t, b, k, n = x.shape
+        rows, last = self.time(self.time_norm(x).reshape(t, b * k, n), state.reshape(b * k, -1))
+        x = (x + self.time_out(rows).reshape(x.shape)).reshape(t * b, k, n)
         x = x + self.mixer(self.band_norm(x))
         x = x + self.inner(x)
-        return x.reshape(b, t, k, n), last.reshape(b, k, -1)
+        return x.reshape(t, b, k, n), last.reshape(b, k, -1)
 
 
 class BandSplitRNN(nn.Module):
@@ -109,16 +108,29 @@ class BandSplitRNN(nn.Module):
 
         state=None starts from silence.
         """
+        x, after = self.features(spectrum, state)
+        masks = self.heads(x.flatten(0, 1))
+        return masks.reshape(*x.shape[:2], *masks.shape[1:]).transpose(0, 1), after
+
+    def separate(self, spectrum: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """spectrum [B, T, bins, 4] -> stems' spectra, complex [B, T, stems, channels, bins], and
+        the state: what `apply_masks` makes of the masks, in less time and memory."""
+        x, after = self.features(spectrum, state)
+        z = as_complex(spectrum.transpose(0, 1))
+        stems = self.heads.masked(x.flatten(0, 1), z.flatten(0, 1))
+        return stems.unflatten(0, x.shape[:2]).transpose(0, 1), after
+
+    def features(self, spectrum: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """spectrum [B, T, bins, 4] -> band features [T, B, K, N] and the state after T frames."""
         b, t = spectrum.shape[:2]
         state = self.fresh_state(b) if state is None else state
-        x = self.split(spectrum.flatten(0, 1))  # [B·T, K, N]
-        x = x.reshape(b, t, *x.shape[1:])
+        x = self.split(spectrum.transpose(0, 1).flatten(0, 1))  # [T·B, K, N]
+        x = x.reshape(t, b, *x.shape[1:])
         after = []
         for layer, before in zip(self.layers, state, strict=True):
             x, last = layer(x, before)
             after.append(last)
-        return self.heads(x.flatten(0, 1)).reshape(b, t, len(self.config.stems), -1,
-                                                   spectrum.shape[-1]), tuple(after)
+        return x, tuple(after)
 
     def step(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
         """spectrum [B, bins, 4] -> masks [B, stems, bins, 4] and the next state: one hop."""
@@ -126,9 +138,12 @@ class BandSplitRNN(nn.Module):
         return masks[:, 0], state
 
 
+def as_complex(spectrum: Tensor) -> Tensor:
+    """[..., bins, 4] -> complex [..., channels, bins]"""
+    return torch.complex(*spectrum.transpose(-1, -2).float().chunk(2, -2))
+
+
 def apply_masks(spectrum: Tensor, masks: Tensor) -> Tensor:
-    """Complex product: spectrum [B, T, bins, 4], masks [B, T, stems, bins, 4] -> like masks."""
-    x = spectrum[:, :, None]
-    xr, xi = x[..., :CHANNELS], x[..., CHANNELS:]
-    mr, mi = masks[..., :CHANNELS], masks[..., CHANNELS:]
-    return torch.cat([xr * mr - xi * mi, xr * mi + xi * mr], -1)
+    """spectrum [B, T, bins, 4], masks [B, T, stems, bins, 4] -> the stems' spectra, complex
+    [B, T, stems, channels, bins]"""
+    return as_complex(spectrum)[:, :, None] * as_complex(masks)

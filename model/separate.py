@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from model.network import BandSplitRNN, State, apply_masks
+from model.network import BandSplitRNN, State
 from model.stft import STFT
 
 
@@ -38,11 +38,10 @@ def stream(network: BandSplitRNN, stft: STFT, mixture: Tensor, block: int,
         stop = min(start + block, total)
         begin = max(start - history, 0)
         spectrum = stft(mixture[..., begin * hop:stop * hop])[:, start - begin:stop - begin]
-        masks, state = network(spectrum, state)
-        fresh = apply_masks(spectrum, masks).transpose(1, 2)  # [B, stems, T, bins, 2·channels]
-        masked = fresh if masked is None else torch.cat([masked[:, :, -overlap:], fresh], 2)
-        if masked.shape[2] > overlap:
-            stems = stft.inverse(masked, (masked.shape[2] - overlap) * hop)[..., :length - given]
+        fresh, state = network.separate(spectrum, state)
+        masked = fresh if masked is None else torch.cat([masked[:, -overlap:], fresh], 1)
+        if masked.shape[1] > overlap:
+            stems = stft.inverse(masked, (masked.shape[1] - overlap) * hop)[..., :length - given]
             given += stems.shape[-1]
             yield stems, state
 
@@ -57,9 +56,7 @@ def separate_after(network: BandSplitRNN, stft: STFT, mixture: Tensor, prefix: i
     state: State | None = None
     if prefix:
         with torch.no_grad():
-            _, state = network(spectrum[:, :prefix])
-    spectrum = spectrum[:, prefix:]
-    masks, _ = network(spectrum, state)
+            _, state = network.features(spectrum[:, :prefix])
+    stems, _ = network.separate(spectrum[:, prefix:], state)
     # sample prefix·hop is the first that no frame of the prefix reaches
-    return stft.inverse(apply_masks(spectrum, masks).transpose(1, 2),
-                        mixture.shape[-1] - prefix * stft.hop)
+    return stft.inverse(stems, mixture.shape[-1] - prefix * stft.hop)

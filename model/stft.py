@@ -40,15 +40,14 @@ class STFT(nn.Module):
         z = torch.fft.rfft(frames).permute(0, 2, 3, 1)  # [B, T, bins, 2]
         return torch.cat([z.real, z.imag], -1)
 
-    def inverse(self, spectrum: Tensor, length: int) -> Tensor:
-        """spectrum [..., T, bins, 4] -> signal [..., 2, length]; the inverse of `forward`."""
-        z = torch.complex(*spectrum.transpose(-1, -2).float().chunk(2, -2))  # [..., T, 2, bins]
-        frames = torch.fft.irfft(z, n=self.n_fft)[..., -self.size:] * self.synthesis
-        frames = frames.transpose(-2, -3)  # [..., 2, T, synthesis]
-        lead, count = frames.shape[:-2], frames.shape[-2]
-        total = (count - 1) * self.hop + self.size
-        summed = functional.fold(
-            frames.reshape(-1, count, self.size).transpose(1, 2), (1, total), (1, self.size),
-            stride=(1, self.hop))
-        start = self.size - self.hop
-        return summed.reshape(*lead, total)[..., start:start + length]
+    def inverse(self, spectra: Tensor, length: int) -> Tensor:
+        """Complex spectra [B, T, ..., bins] -> signals [B, ..., length]; the inverse of
+        `forward`."""
+        frames = torch.fft.irfft(spectra, n=self.n_fft)[..., -self.size:] * self.synthesis
+        parts = self.size // self.hop
+        # [B, ..., hops, hop]: overlap-add, hop by hop
+        frames = frames.unflatten(-1, (parts, self.hop)).movedim(1, -3)
+        summed = functional.pad(frames[..., 0, :], (0, 0, 0, parts - 1))
+        for i in range(1, parts):
+            summed = summed + functional.pad(frames[..., i, :], (0, 0, i, parts - 1 - i))
+        return summed.flatten(-2)[..., self.size - self.hop:][..., :length]
