@@ -222,6 +222,7 @@ class TrainSection(Section):
     batch: PositiveInt = 6
     segment_s: Annotated[float, Field(ge=0.1, le=600)] = 1.5
     prefix_s: Annotated[float, Field(ge=0, le=600)] = 0.5
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     final_rate: Annotated[float, Field(ge=0, le=1)] = 0.03
     warmup: Annotated[int, Field(ge=0)] = 100
@@ -232,6 +233,7 @@ class TrainSection(Section):
     keep: Annotated[int, Field(ge=0, le=100)] = 2
     patience: Annotated[int, Field(ge=0)] = 30
     samples: Annotated[int, Field(ge=0, le=100)] = 2
+    loss: Literal["l1", "rms"] = "l1"
     loss_n_fft: PositiveInt = 2048
     loss_hop: PositiveInt = 512
     loss_windows: tuple[PositiveInt, ...] = ()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.losses import WaveAndSpectrumLoss
+from model.losses import RelativeRMSLoss, WaveAndSpectrumLoss
 from model.metrics import best_gain_usdr, usdr
 
 
-def test_loss_is_the_sum_of_three_means():
-    n_fft, hop, length = 256, 64, 1000
+@pytest.mark.parametrize("hop", [64, 100])
+def test_loss_is_the_sum_of_three_means(hop: int):
+    n_fft, length = 256, 1000
     generator = np.random.default_rng(0)
     estimate, target = generator.normal(size=(2, 2, 3, 2, length))
     window = np.hanning(n_fft + 1)[:-1]
@@ -27,6 +28,14 @@ def test_loss_is_the_sum_of_three_means():
     assert loss(torch.from_numpy(target), torch.from_numpy(target)).item() == 0
 
 
+@pytest.mark.parametrize("hop", [64, 100])
+def test_the_gradient_of_the_loss_is_its_slope(hop: int):
+    loss = WaveAndSpectrumLoss(256, hop).double()
+    estimate, target = torch.randn(2, 1, 2, 700, dtype=torch.float64)
+    estimate.requires_grad_()
+    assert torch.autograd.gradcheck(lambda e: loss(e, target), estimate, eps=1e-7, atol=1e-6)
+
+
 def test_more_windows_are_a_mean_over_resolutions():
     estimate, target = torch.randn(2, 2, 3, 2, 1000)
     wave = (estimate - target).abs().mean()
@@ -36,6 +45,22 @@ def test_more_windows_are_a_mean_over_resolutions():
     torch.testing.assert_close(together(estimate, target), wave + sum(alone) / 3)
     assert together.shortest == 512
     assert not together.state_dict()
+
+
+def test_rms_is_of_the_error_over_the_mixture():
+    estimate, target = torch.randn(2, 3, 4, 2, 500)
+    mixture = target.sum(1)
+    loss = RelativeRMSLoss()
+    expected = [[((e - t).square().mean() / m.square().mean() + 1e-6).sqrt()
+                 for e, t in zip(one, other, strict=True)]
+                for one, other, m in zip(estimate, target, mixture, strict=True)]
+    assert loss(estimate, target, mixture).item() == pytest.approx(np.mean(expected), rel=1e-5)
+    quiet = [1e-2 * x for x in (estimate, target, mixture)]
+    torch.testing.assert_close(loss(*quiet), loss(estimate, target, mixture))
+    nothing = torch.zeros(3, 4, 2, 500, requires_grad=True)
+    loss(nothing, torch.zeros_like(nothing), torch.zeros(3, 2, 500)).backward()
+    assert nothing.grad is not None
+    assert not nothing.grad.any()
 
 
 def test_loss_refuses_what_it_cannot_compare():

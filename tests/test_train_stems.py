@@ -89,6 +89,7 @@ def test_a_reference_network_has_its_targets_bands(target: str):
 @pytest.mark.parametrize(("overrides", "message"), [
     (["model=reference"], "train.target is not set"),
     (["model=reference", "train.target=tuba"], "train.target = 'tuba': no such stem"),
+    (["model=reference", "train.target=bass", "train.optimizer=muon"], "use adamw for a reference"),
     (["train.target=tuba"], "there is vocals, drums, bass, other (data.stems)"),
     (["train.prefix_s=2"], "train.segment_s = 1.5: after the prefix (train.prefix_s = 2) 0 "),
     (["train.prefix_s=1.49"], "the loss needs 2048"),

@@ -54,10 +54,11 @@ def make_plan(config: Config) -> Plan:
     plan = _reference(config) if config.model.tier == REFERENCE else _streaming(config)
     hop = 1 if isinstance(plan.network, ReferenceSection) else plan.network.hop
     heard = plan.segment - plan.prefix * hop
-    longest = max(config.train.loss_n_fft, *config.train.loss_windows, 0)
+    train = config.train
+    longest = max(train.loss_n_fft, *train.loss_windows, 0) if train.loss == "l1" else 1
     if heard < longest:
-        raise ConfigError(f"train.segment_s = {config.train.segment_s:g}: after the prefix "
-                          f"(train.prefix_s = {config.train.prefix_s:g}) {max(heard, 0)} samples "
+        raise ConfigError(f"train.segment_s = {train.segment_s:g}: after the prefix "
+                          f"(train.prefix_s = {train.prefix_s:g}) {max(heard, 0)} samples "
                           f"are left, the loss needs {longest}; raise the one or lower the other")
     return plan
 
@@ -94,6 +95,9 @@ def _reference(config: Config) -> Plan:
         raise ConfigError("train.target is not set: a reference network gives one stem, "
                           f"{_list(config.data.stems)}")
     _check_target(config, target)
+    if train.optimizer == "muon":
+        raise ConfigError("train.optimizer = 'muon': it knows the matrices of the streaming "
+                          "network only; use adamw for a reference network")
     try:
         network = config.reference.for_target(target)
     except ValueError as error:

@@ -9,12 +9,13 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from model.inference.offline import REST
-from model.losses import WaveAndSpectrumLoss
+from model.losses import RelativeRMSLoss, WaveAndSpectrumLoss
 from model.metrics import usdr
+from model.train.muon import Muon
 from model.train.plan import Plan
 from model.train.separators import BLOCK_S, ReferenceSeparator, StreamingSeparator
 from rt.config import TrainSection
@@ -30,7 +31,8 @@ class SeparationTask(lightning.LightningModule):
         self.separator = separator
         self.plan = plan
         self.config = config
-        self.loss = WaveAndSpectrumLoss(config.loss_n_fft, config.loss_hop, config.loss_windows)
+        self.loss = (RelativeRMSLoss() if config.loss == "rms" else WaveAndSpectrumLoss(
+            config.loss_n_fft, config.loss_hop, config.loss_windows))
         # of the validation: sum and count of the loss, then of every stem's uSDR
         self._sums = torch.zeros(0)
 
@@ -39,8 +41,9 @@ class SeparationTask(lightning.LightningModule):
         return self.separator.network
 
     def training_step(self, batch: Tensor, _index: int) -> Tensor:
-        estimate = self.separator.segment(batch.sum(1))
-        loss = self.loss(estimate, self.plan.targets(batch)[..., self.separator.left_out:])
+        mixture, targets = batch.sum(1), self.plan.targets(batch)
+        heard = slice(self.separator.left_out, None)
+        loss = self.loss(self.separator.segment(mixture), targets[..., heard], mixture[..., heard])
         self.log("train/loss", loss, batch_size=len(batch))
         return loss
 
@@ -57,7 +60,7 @@ class SeparationTask(lightning.LightningModule):
         """One song, [1, sources, channels, samples]; what it gave is for callbacks to show."""
         mixture, targets = batch.sum(1), self.plan.targets(batch)
         estimate = self.separator.song(mixture).float()
-        scores = [self._loss_of_song(estimate, targets)]
+        scores = [self._loss_of_song(estimate, targets, mixture)]
         scores += [usdr(target.cpu().numpy(), guess.cpu().numpy())
                    for target, guess in zip(targets[0], estimate[0], strict=True)]
         for row, score in zip(self._sums, scores, strict=True):
@@ -79,18 +82,22 @@ class SeparationTask(lightning.LightningModule):
         self.log_dict(means)
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
-        optimizer = AdamW(self.network.parameters(), lr=self.config.learning_rate,
-                          weight_decay=self.config.weight_decay)
+        config = self.config
+        if config.optimizer == "muon":
+            optimizer: Optimizer = Muon(self.network, config.learning_rate, config.weight_decay)
+        else:
+            optimizer = AdamW(self.network.parameters(), lr=config.learning_rate,
+                              weight_decay=config.weight_decay)
         schedule = LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer,
                 "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _loss_of_song(self, estimate: Tensor, targets: Tensor) -> float:
+    def _loss_of_song(self, estimate: Tensor, targets: Tensor, mixture: Tensor) -> float:
         """In parts of about ten seconds, for the memory that a spectrum takes."""
         length = estimate.shape[-1]
-        parts = max(1, int(length / max(BLOCK_S * self.plan.sample_rate, self.loss.shortest)))
-        pairs = zip(estimate.tensor_split(parts, -1), targets.tensor_split(parts, -1), strict=True)
-        return sum(float(self.loss(guess, target)) for guess, target in pairs) / parts
+        count = max(1, int(length / max(BLOCK_S * self.plan.sample_rate, self.loss.shortest)))
+        parts = zip(*(x.tensor_split(count, -1) for x in (estimate, targets, mixture)), strict=True)
+        return sum(float(self.loss(*part)) for part in parts) / count
 
     def _rate(self, step: int) -> float:
         """Share of the learning rate: linear warm-up, then a cosine down to `final_rate`."""
