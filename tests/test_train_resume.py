@@ -58,6 +58,12 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def test_a_line_of_the_log_has_the_scores_of_its_own_epoch(whole: Path):
+    lines = [line for line in (whole / "train.log").read_text().splitlines() if "  step " in line]
+    validated = {int(line.split()[3]): "usdr" in line for line in lines}
+    assert validated == {3: False, 6: True, 9: False, 12: True}
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_run_goes_on_as_if_nothing_had_been(data: Path, whole: Path, tmp_path: Path):
     run = tmp_path / "killed"

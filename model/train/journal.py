@@ -57,15 +57,21 @@ class Journal(Callback):
         if trainer.global_step % self.every == 0:
             self._check(trainer)
 
+    def on_validation_end(self, trainer: lightning.Trainer,
+                          pl_module: lightning.LightningModule) -> None:
+        self.validated = True
+
     def on_train_epoch_end(self, trainer: lightning.Trainer,
                            pl_module: lightning.LightningModule) -> None:
         self._check(trainer)
+        # Lightning keeps the scores of the last validation, which may be epochs ago
+        found = trainer.callback_metrics if self.validated else {}
         pace = (self.ended - self.began) / self.steps  # without the validation
         done = max(trainer.global_step - self.first, 1)
         left = (int(trainer.max_steps) - trainer.global_step) / done * (
             time.monotonic() - self.started) / 60
         scores = {key.removeprefix("valid/"): round(float(value), 3 if "loss" not in key else 5)
-                  for key, value in trainer.callback_metrics.items() if key.startswith("valid/")}
+                  for key, value in found.items() if key.startswith("valid/")}
         log.info("step %d  loss %.6f  %.2f s a step, %.1f s of sound a second  %.0f min left  %s",
                  trainer.global_step, float(self.total) / self.steps, pace,
                  self.batch_s * trainer.world_size / max(pace, 1e-9), left,
@@ -74,6 +80,7 @@ class Journal(Callback):
     def _begin(self) -> None:
         self.began = self.ended = time.monotonic()
         self.steps = 0
+        self.validated = False
         self.total = torch.zeros(())
 
     def _check(self, trainer: lightning.Trainer) -> None:
