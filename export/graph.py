@@ -11,25 +11,13 @@ from pathlib import Path
 
 import onnx
 import torch
-from torch import Tensor, nn
 
+from export.hop import Hop
 from model.network import BandSplitRNN
 from rt.session import MASKS, NEXT, SPECTRUM
 from rt.spec import CHANNELS, StreamSpec
 
-OPSET = 18
-
-
-class _Step(nn.Module):
-    """BandSplitRNN.step without the batch axis, states as separate arguments."""
-
-    def __init__(self, network: BandSplitRNN) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        masks, after = self.network.step(spectrum[None], tuple(s[None] for s in state))
-        return masks[0], *(s[0] for s in after)
+OPSET = 20  # the first one with a Gelu
 
 
 def write_step_graph(network: BandSplitRNN, spec: StreamSpec, path: Path) -> onnx.ModelProto:
@@ -42,7 +30,7 @@ def write_step_graph(network: BandSplitRNN, spec: StreamSpec, path: Path) -> onn
         # torch's newer exporter unrolls the GRU; the older one keeps it as one node
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Step(network).eval(), arguments, str(path), dynamo=False, opset_version=OPSET,
+            Hop(network).eval(), arguments, str(path), dynamo=False, opset_version=OPSET,
             input_names=[SPECTRUM, *names], output_names=[MASKS, *(n + NEXT for n in names)])
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, spec.to_metadata())

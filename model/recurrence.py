@@ -30,7 +30,7 @@ class TimeGRU(nn.GRU):
         if (x.device.type != "cpu" or not torch.is_grad_enabled()
                 or torch.is_autocast_enabled(x.device.type)):
             out, last = super().forward(x, state[None])
-            return out, last[0]
+            return out, last.squeeze(0)
         h = self.hidden_size
         weight, bias = self.weight_ih_l0, self.bias_ih_l0
         gates = nn.functional.linear(x, weight[:2 * h], bias[:2 * h] + self.bias_hh_l0[:2 * h])
