@@ -192,6 +192,8 @@ class DataSection(Section):
     band_limited: Share = 0.08
     high_pass_hz: Range[Frequency] = (20.0, 300.0)
     low_pass_hz: Range[Frequency] = (3400.0, 16_000.0)
+    coded: Share = 0.03
+    coded_level: Range[Annotated[float, Field(ge=0, le=0.95)]] = (0.4, 0.95)
     room: Share = 0.05
     reverb_s: Range[Annotated[float, Field(ge=0.01, le=10)]] = (0.1, 0.8)
     direct_db: Range[Level] = (-3.0, 12.0)

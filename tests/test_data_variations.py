@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import signal
 
-from model.data import degradations
+from model.data import DataError, degradations
 from model.data.pace import Pace, play
 from model.data.variations import Variations
 from rt.config import ConfigError, DataSection, load_config
 from tests.songs_fixture import RATE, STEMS
 
 N = 30_000
-OFF = dict.fromkeys(("paused", "band_limited", "room", "noisy", "mono", "clipped", "level_varied"),
-                    0.0)
+OFF = dict.fromkeys(("paused", "band_limited", "coded", "room", "noisy", "mono", "clipped",
+                     "level_varied"), 0.0)
 Rng = np.random.Generator
 
 
@@ -136,6 +137,34 @@ def test_bands_end_where_they_should():
     assert at(4000) == pytest.approx(-3, abs=0.2)
     assert at(100) == pytest.approx(-12.3, abs=0.5)
     assert at(8000) == pytest.approx(-48, abs=1)
+
+
+@pytest.mark.parametrize("samples", [500, 4411, N])
+@pytest.mark.parametrize(("level", "error_db"), [(0.0, -20), (0.95, -6)])
+def test_mp3_is_heard_where_the_sound_was(samples: int, level: float, error_db: float, rng: Rng):
+    noise = rng.standard_normal((3, 2, samples))
+    smooth = signal.sosfilt(signal.butter(4, 3000, fs=RATE, output="sos"), noise)
+    stems = (0.1 * smooth).astype(np.float32)
+    stems[1] = 0
+    heard = degradations.coded(stems, RATE, level)
+    assert heard.dtype == np.float32
+    assert heard.shape == stems.shape
+    assert not heard[1].any()
+    error = np.square(heard - stems).sum() / np.square(stems).sum()
+    assert 1e-5 < error < 10 ** (error_db / 10)
+    np.testing.assert_array_equal(degradations.coded(stems, RATE, level), heard)
+
+
+def test_mp3_loses_the_highest_octave():
+    middle = np.s_[..., N // 4:-N // 4]  # it begins and ends with a click
+    assert np.abs(degradations.coded(tone(18_000, N)[None], RATE, 0.9)[middle]).max() < 0.01
+    assert np.abs(degradations.coded(tone(4000, N)[None], RATE, 0.9)[middle]).max() > 0.25
+
+
+def test_a_rate_that_has_no_mp3_is_refused():
+    with pytest.raises(DataError, match="no MP3 of 96000 Hz"):
+        Variations(DataSection(), STEMS, 96_000)
+    Variations(DataSection(coded=0), STEMS, 96_000)
 
 
 def test_a_room_is_an_exact_convolution(stems: np.ndarray, rng: Rng):

@@ -1,28 +1,31 @@
 """What happens to music between the studio and the input of a live system, as pure functions.
 
-Each takes stems [stems, channels, samples] and treats all of them alike: the same filter, the same
-room, the same gain curve. So what comes out of the sum of the stems is the sum of what comes out of
+Each takes stems [stems, channels, samples] and treats all of them alike: the same filter, codec,
+room, gain curve. So what comes out of the sum of the stems is the sum of what comes out of
 them, and a network whose stems add up to its input can still learn it. Where nature is not linear
 (clipping), it is the gain that the mixture gets which is applied to every stem.
 """
 
 from __future__ import annotations
 
+import io
 from typing import cast
 
 import numpy as np
+import soundfile
 from scipy import fft, signal
 
 EARLY_S = 0.05  # reflections that are heard one by one come before this
 REFLECTIONS = 8  # on each way
 HARMONICS = 4  # of mains hum
 STEREO = 2
+MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 PAD = 4096  # samples that a filter may ring before its end would meet the beginning
 
 
 def band_limit(stems: np.ndarray, sample_rate: int, low_hz: float, high_hz: float) -> np.ndarray:
     """Only what lies between low_hz (12 dB an octave) and high_hz (48 dB an octave): a telephone,
-    a small loudspeaker, or the low-pass of a codec. It is not a codec: nothing is quantised."""
+    a small loudspeaker."""
     samples = stems.shape[-1]
     n = _fast(samples + PAD)
     hz = np.maximum(fft.rfftfreq(n, 1 / sample_rate), 1e-3)
@@ -31,6 +34,29 @@ def band_limit(stems: np.ndarray, sample_rate: int, low_hz: float, high_hz: floa
         above = np.square(above)
     gain = 1 / np.sqrt((1 + np.square(below)) * (1 + above))  # Butterworth's, of order 2 and 8
     return _waveform(_spectrum(stems, n) * gain.astype(np.float32), n)[..., :samples]
+
+
+def coded(stems: np.ndarray, sample_rate: int, level: float) -> np.ndarray:
+    """Every stem as MP3 gives it back (LAME, through libsndfile): what is above its low-pass is
+    gone, and what it takes for inaudible is quantised away. level: libsndfile's compression level,
+    from 0, the largest files (about 250 kbit/s), to 0.95 (about 80).
+
+    A codec hears the mixture, and what loud stems mask in quiet ones goes too; here every stem goes
+    its own way, so that they still add up to what is heard.
+    """
+    return np.stack([_mp3(stem, sample_rate, level) for stem in stems])
+
+
+def _mp3(waveform: np.ndarray, sample_rate: int, level: float) -> np.ndarray:
+    file = io.BytesIO()
+    soundfile.write(file, waveform.T, sample_rate, format="MP3", subtype="MPEG_LAYER_III",
+                    compression_level=level)
+    file.seek(0)
+    # aligned and as long as before: LAME writes how much it added, and the decoder takes it away
+    heard = soundfile.read(file, dtype="float32", always_2d=True)[0].T
+    if heard.shape != waveform.shape:
+        raise RuntimeError(f"{waveform.shape} came back from MP3 as {heard.shape}")
+    return heard
 
 
 def room_response(sample_rate: int, reverb_s: float, direct_db: float, low_hz: float,

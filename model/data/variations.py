@@ -13,6 +13,7 @@ import numpy as np
 
 from model.data import degradations
 from model.data.pace import Pace
+from model.data.songs import DataError
 from rt.config import DataSection
 
 PITCHLESS = "drums"  # drums at another pitch are other drums: their tempo changes only
@@ -22,12 +23,15 @@ FADE_S = 0.005
 
 class Variations:
     """Draws from `config` for items of these stems; holds no state, so that an item depends on its
-    random generator alone."""
+    random generator alone. Raises DataError where the rate cannot be coded."""
 
     def __init__(self, config: DataSection, stems: Sequence[str], sample_rate: int) -> None:
         self.config = config
         self.stems = tuple(stems)
         self.sample_rate = sample_rate
+        if config.coded and sample_rate not in degradations.MP3_RATES:
+            raise DataError(f"data.coded = {config.coded:g}: there is no MP3 of {sample_rate} Hz; "
+                            "set it to 0")
 
     def furthest(self, samples: int) -> int:
         """Samples that the fastest item needs."""
@@ -69,6 +73,8 @@ class Variations:
         if rng.random() < config.band_limited:
             targets = degradations.band_limit(targets, rate, _between(rng, config.high_pass_hz),
                                               _between(rng, config.low_pass_hz))
+        if rng.random() < config.coded:
+            targets = degradations.coded(targets, rate, rng.uniform(*config.coded_level))
         if rng.random() < config.room:
             response = degradations.room_response(
                 rate, rng.uniform(*config.reverb_s), rng.uniform(*config.direct_db),
