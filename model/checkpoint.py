@@ -3,12 +3,12 @@
 The folder rebuilds its network from its own files, without pickle and without the project's
 config.yaml:
 
-    network:      the sizes of a streaming network (rt.config.NetworkSection)
+    network:      the sizes of a streaming network (rt.sections.NetworkSection)
     trained_on:   one line for people: songs, steps, licences
 
 or, for the paper's offline network,
 
-    reference:    its sizes (rt.config.ReferenceSection)
+    reference:    its sizes (rt.reference.ReferenceSection)
     target:       the stem that it gives
     trained_on:   as above
 
@@ -29,7 +29,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.network import BandSplitRNN
-from rt.config import REFERENCE, NetworkSection, ReferenceSection
+from rt.config import REFERENCE
+from rt.reference import ReferenceSection
+from rt.sections import NetworkSection
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.yaml"

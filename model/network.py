@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.bands import BandSplit, MaskHeads
 from model.recurrence import TimeGRU
-from rt.config import NetworkSection
+from rt.sections import NetworkSection
 from rt.spec import CHANNELS, StateSpec, StreamSpec
 
 State = tuple[Tensor, ...]  # one [batch, bands, hidden] per layer

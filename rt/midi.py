@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rt.commands import Bypass, Command, Gain, Mute, Solo
-from rt.config import Binding, MidiSection
+from rt.sections import Binding, MidiSection
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE = 0x80, 0x90, 0xB0
 PRESSED = 64  # a CC at or above this is a button held down

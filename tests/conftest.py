@@ -11,7 +11,7 @@ import torch
 from export.graph import write_step_graph
 from export.verify import probe_signal
 from model.network import BandSplitRNN
-from rt.config import NetworkSection
+from rt.sections import NetworkSection
 from rt.spec import StreamSpec
 
 SMALL = NetworkSection(n_fft=256, synthesis=64, hop=32, bands=((8, 4), (6, 8), (1, 49)),

@@ -16,7 +16,8 @@ from model.data import DataError, RandomMixes, Song, open_dataset
 from model.data import __main__ as throughput
 from model.data.musdb import VALIDATION
 from model.data.songs import open_song
-from rt.config import ConfigError, DataSection
+from rt.config import ConfigError
+from rt.sections import DataSection
 from tests.dataset_fixture import write_song
 from tests.songs_fixture import RATE, STEMS, make_songs
 

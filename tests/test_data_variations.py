@@ -12,7 +12,8 @@ from scipy import signal
 from model.data import DataError, degradations
 from model.data.pace import Pace, play
 from model.data.variations import Variations
-from rt.config import ConfigError, DataSection, load_config
+from rt.config import ConfigError, load_config
+from rt.sections import DataSection
 from tests.songs_fixture import RATE, STEMS
 
 N = 30_000
@@ -143,7 +144,7 @@ def test_bands_end_where_they_should():
 @pytest.mark.parametrize(("level", "error_db"), [(0.0, -20), (0.95, -6)])
 def test_mp3_is_heard_where_the_sound_was(samples: int, level: float, error_db: float, rng: Rng):
     noise = rng.standard_normal((3, 2, samples))
-    smooth = signal.sosfilt(signal.butter(4, 3000, fs=RATE, output="sos"), noise)
+    smooth = np.asarray(signal.sosfilt(signal.butter(4, 3000, fs=RATE, output="sos"), noise))
     stems = (0.1 * smooth).astype(np.float32)
     stems[1] = 0
     heard = degradations.coded(stems, RATE, level)

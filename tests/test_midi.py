@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from bench.jackserver import JackServer
 from rt.commands import Bypass, Command, Gain, Mute, Solo
-from rt.config import Binding, MidiSection
 from rt.midi import fader, to_commands
+from rt.sections import Binding, MidiSection
 
 ROOT = Path(__file__).parent.parent
 MUTE = Binding(note=36, action="mute", stem="vocals")
@@ -117,7 +117,7 @@ for line in sys.stdin:
 """
 RECEIVER = """
 import sys
-from rt.config import MidiSection
+from rt.sections import MidiSection
 from rt.midi import MidiInput
 
 def send(command):
@@ -300,7 +300,7 @@ def test_a_server_that_dies_takes_nobody_with_it(jack: JackServer, stage: Stage)
 def test_a_machine_without_midi_is_fine_and_quiet() -> None:
     code = """
 import time
-from rt.config import MidiSection
+from rt.sections import MidiSection
 from rt.midi import MidiInput, list_ports
 print(list_ports())
 said = []

@@ -10,7 +10,7 @@ from torch import nn
 from model.network import BandSplitRNN, State, apply_masks, as_complex
 from model.recurrence import TimeGRU
 from model.stft import STFT
-from rt.config import NetworkSection
+from rt.sections import NetworkSection
 
 
 @pytest.fixture(params=["attention", "recurrent"])

@@ -13,7 +13,7 @@ from model import prepare_dataset
 from model.data import DataError, RandomMixes, Song
 from model.data.activity import ActivitySettings, active_segments, read_list, write_list
 from model.data.songs import open_song
-from rt.config import DataSection
+from rt.sections import DataSection
 from tests.dataset_fixture import RATE, STEMS, bursts, write_song
 
 QUICK = "window_s: 1.0\n"  # the tests' songs are short

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 # room -> project modules it may import
 ALLOWED = {
     "rt": {"rt"},
-    "model": {"model", "rt.spec", "rt.config", "rt.session", "rt.separator"},
+    "model": {"model", "rt.spec", "rt.config", "rt.reference", "rt.sections", "rt.session",
+              "rt.separator"},
     "export": {"export", "model", "rt", "bench.latency"},  # export.ship paces its steps
     "bench": {"bench", "rt"},
     "bench/peers": {"bench", "rt", "model"},  # trains and scores another network as ours are

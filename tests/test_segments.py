@@ -16,7 +16,7 @@ from model.inference.offline import OfflineError
 from model.inference.segments import Segmented
 from model.reference.checkpoint import Reference, load_reference
 from model.reference.network import ReferenceBandSplitRNN, ReferenceSTFT
-from rt.config import ReferenceSection
+from rt.reference import ReferenceSection
 
 SECTION = ReferenceSection(sr=8000, n_fft=64, win_length=64, hop_length=16, t_timesteps=9,
                            bandsplits=((1000, 250), (2000, 500)), fc_dim=6, rnn_dim=5,

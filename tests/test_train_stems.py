@@ -22,8 +22,8 @@ from model.separate import separate, separate_after, stream
 from model.stft import STFT
 from model.train.data import StepBatches
 from model.train.plan import make_plan
-from rt.config import ConfigError, ReferenceSection, load_config
-from rt.reference import SPLITS
+from rt.config import ConfigError, load_config
+from rt.reference import SPLITS, ReferenceSection
 from rt.separator import Separator
 from rt.session import Session
 from tests.conftest import SMALL

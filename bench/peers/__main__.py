@@ -23,7 +23,7 @@ from bench.peers.hstasnet import SIZES, PeerError
 from bench.peers.measure import check, cpu_seconds, scores
 from bench.peers.peers import Peer, tier_peer, trained_hs_tasnet, untrained_hs_tasnet
 from model.data import DataError, open_songs
-from rt.config import DataSection
+from rt.sections import DataSection
 from rt.session import SessionError, packaged_model
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from model.data.songs import DataError
-from rt.config import Section
+from rt.sections import Section
 
 Segments = Sequence[tuple[int, int]]  # start and end in samples, the end left out
 

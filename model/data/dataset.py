@@ -15,7 +15,8 @@ from model.data.musdb import VALIDATION, find_tracks
 from model.data.songs import DataError, Song, open_song
 from model.data.tracks import STEM_FILE, track_name
 from model.data.variations import Variations
-from rt.config import ConfigError, DataSection
+from rt.config import ConfigError
+from rt.sections import DataSection
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from model.data.activity import list_name, read_list
 from model.data.pace import Pace, play
 from model.data.songs import DataError, Song
 from model.data.variations import Variations
-from rt.config import DataSection
+from rt.sections import DataSection
 
 # An excerpt quieter than this counts as a rest; a few more places are tried before accepting one.
 AUDIBLE_RMS = 3e-3

@@ -14,7 +14,7 @@ import numpy as np
 from model.data import degradations
 from model.data.pace import Pace
 from model.data.songs import DataError
-from rt.config import DataSection
+from rt.sections import DataSection
 
 PITCHLESS = "drums"  # drums at another pitch are other drums: their tempo changes only
 REST = "other"  # the stem that noise belongs to, being what is neither voice, drums nor bass

@@ -21,7 +21,7 @@ from model.inference.streamed import Streamed
 from model.network import BandSplitRNN
 from model.separate import separate
 from model.stft import STFT
-from rt.config import ReferenceSection
+from rt.reference import ReferenceSection
 from rt.separator import Masker
 from rt.session import Session
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from model.checkpoint import CheckpointError, assign, describe, read_weights
 from model.reference.network import ReferenceBandSplitRNN
-from rt.config import ReferenceSection
+from rt.reference import ReferenceSection
 
 HPARAMS = "hparams.yaml"
 PREFIX = "model."

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rt.config import ReferenceSection
+from rt.reference import ReferenceSection
 from rt.spec import CHANNELS
 
 

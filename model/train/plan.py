@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from model.inference.offline import REST
-from rt.config import REFERENCE, Config, ConfigError, NetworkSection, ReferenceSection
+from rt.config import REFERENCE, Config, ConfigError
+from rt.reference import ReferenceSection
+from rt.sections import NetworkSection
 
 
 @dataclass(frozen=True)

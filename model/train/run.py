@@ -43,7 +43,8 @@ from model.train.weights import (
     WholeFiles,
     last_checkpoint,
 )
-from rt.config import Config, ConfigError, ReferenceSection
+from rt.config import Config, ConfigError
+from rt.reference import ReferenceSection
 
 
 class Stopped(RuntimeError):

@@ -19,7 +19,7 @@ from model.reference.network import ReferenceBandSplitRNN, ReferenceSTFT
 from model.separate import separate, separate_after
 from model.stft import STFT
 from model.train.plan import Plan
-from rt.config import ReferenceSection
+from rt.reference import ReferenceSection
 
 BLOCK_S = 10.0  # of a song at a time
 

@@ -18,7 +18,7 @@ from model.metrics import usdr
 from model.train.muon import Muon
 from model.train.plan import Plan
 from model.train.separators import BLOCK_S, ReferenceSeparator, StreamingSeparator
-from rt.config import TrainSection
+from rt.sections import TrainSection
 
 
 class SeparationTask(lightning.LightningModule):
