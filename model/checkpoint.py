@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from model.network import BandSplitRNN
 from rt.config import REFERENCE
 from rt.reference import ReferenceSection
-from rt.sections import NetworkSection
+from rt.sections import NetworkSection, first_problem
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.yaml"
@@ -79,8 +79,17 @@ def describe(path: str | Path) -> Description:
         return Description(NetworkSection.model_validate(data["network"]), str(data["trained_on"]))
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(f"{file}: not a checkpoint's configuration ({error})") from error
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: {first_problem(error)}") from error
+    except yaml.YAMLError as error:
+        what = " ".join(str(error).split())
+        raise CheckpointError(f"{file}: not valid YAML ({what})") from error
+    except KeyError as error:
+        raise CheckpointError(f"{file}: not a checkpoint's configuration, it has no {error}"
+                              ) from error
+    except TypeError as error:
+        raise CheckpointError(f"{file}: not a checkpoint's configuration, but no mapping of keys"
+                              ) from error
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

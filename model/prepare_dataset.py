@@ -29,6 +29,7 @@ from model.data.journal import Active, Journal, Stamp, stamp_of
 from model.data.musdb import SPLITS, SUBSETS, find_tracks
 from model.data.tracks import is_silent, open_track, track_name
 from rt.config import Config, ConfigError, load_config
+from rt.sections import first_problem
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,7 @@ def read_settings(path: Path) -> ActivitySettings:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid YAML") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path}: {key} = {first['input']!r}: {first['msg']}; there is "
+        raise DataError(f"{path}: {first_problem(error)}; there is "
                         f"{', '.join(ActivitySettings.model_fields)}") from error
 
 

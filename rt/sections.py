@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    ValidationError,
     model_validator,
 )
 
@@ -23,6 +24,15 @@ from rt.spec import SpecError, StreamSpec
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def first_problem(error: ValidationError) -> str:
+    """One line of what pydantic makes several of: the first key, its value, what is wrong."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    value = "" if isinstance(first["input"], (dict, BaseModel)) else f" = {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}{value}: {message}" if key else message
 
 
 def _stereo(value: Any) -> Any:

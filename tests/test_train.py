@@ -99,6 +99,22 @@ def test_weights_of_another_network_are_refused_by_name(run: Path, tmp_path: Pat
         assert part in str(error.value)
 
 
+@pytest.mark.parametrize(("text", "message"), [
+    ("network: {hop: 100}\ntrained_on: x\n", "hop 100 must divide the synthesis window"),
+    ("network: {hop: two}\ntrained_on: x\n", "hop = 'two': Input should be a valid integer"),
+    ("network: {hop: 256}\n", "it has no 'trained_on'"),
+    ("network: [\n", "not valid YAML"),
+    ("just words\n", "no mapping of keys")])
+def test_a_broken_configuration_is_one_line(tmp_path: Path, text: str, message: str):
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "weights.safetensors").touch()
+    with pytest.raises(CheckpointError) as error:
+        describe(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'config.yaml'}: ")
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_starting_from_a_deeper_network(run: Path):
     shallow = BandSplitRNN(SMALL.model_copy(update={"layers": 1}))
     assert assign_matching(shallow, read_weights(run)) == []

@@ -23,6 +23,7 @@ from torch import Tensor
 from model.checkpoint import CheckpointError, assign, describe, read_weights
 from model.reference.network import ReferenceBandSplitRNN
 from rt.reference import ReferenceSection
+from rt.sections import first_problem
 
 HPARAMS = "hparams.yaml"
 PREFIX = "model."
@@ -161,11 +162,7 @@ def _read_hparams(path: Path) -> tuple[_Hparams, ReferenceSection]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: not valid YAML ({_first_line(error)})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-        message = first["msg"].removeprefix("Value error, ")
-        raise CheckpointError(f"{file}: {key}{value}: {message}".replace(": : ", ": ")) from error
+        raise CheckpointError(f"{file}: {first_problem(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
