@@ -180,6 +180,8 @@ class DataSection(Section):
     as_mixed: Share = 0.15
     silenced: Share = 0.1
     gain_db: Annotated[float, Field(ge=0, le=40)] = 10.0
+    equalised: Share = 0.5
+    equaliser_db: Annotated[float, Field(ge=0, le=20)] = 4.0
     speed_varied: Share = 0.2
     speed_semitones: Annotated[float, Field(ge=0, le=12)] = 2.0
     stretched: Share = 0.0

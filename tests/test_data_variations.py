@@ -140,6 +140,37 @@ def test_bands_end_where_they_should():
     assert at(8000) == pytest.approx(-48, abs=1)
 
 
+def test_an_equaliser_has_the_gains_it_was_given():
+    gains_db = np.array([6, -3, 0, 4, -6, 2, 0, -2, 5, -4.0])
+    impulse = np.eye(1, N, N // 2, dtype=np.float32).repeat(2, 0)
+    response = degradations.equalise(impulse, RATE, gains_db)
+    assert response.shape == impulse.shape
+    assert response.dtype == np.float32
+    level_db = 20 * np.log10(np.abs(np.fft.rfft(response[0])))
+    hz = np.fft.rfftfreq(N, 1 / RATE)
+    at = np.interp(degradations.OCTAVE_HZ[2:], hz, level_db)
+    np.testing.assert_allclose(at, gains_db[2:], atol=0.3)
+    assert np.interp(1500, hz, level_db) == pytest.approx(0.83, abs=0.1)  # 0.585 of the way
+    assert response[0].argmax() == N // 2
+
+
+def test_stems_get_another_timbre_as_often_as_asked(stems: np.ndarray, rng: Rng):
+    def changed(**settings: float) -> float:
+        variations = Variations(DataSection(gain_db=0, silenced=0, **settings), STEMS, RATE)
+        count = 0
+        for _ in range(200):
+            stem = stems[0].copy()
+            variations.vary_stem(stem, rng)
+            assert stem.dtype == np.float32
+            count += not np.allclose(np.sort(np.abs(stem), 0),
+                                     np.sort(np.abs(stems[0]), 0), atol=1e-5)
+        return count / 200
+
+    assert changed(equalised=0) == 0
+    assert changed(equalised=0.5) == pytest.approx(0.5, abs=0.12)
+    assert changed(equalised=1, equaliser_db=0) == 0
+
+
 @pytest.mark.parametrize("samples", [500, 4411, N])
 @pytest.mark.parametrize(("level", "error_db"), [(0.0, -20), (0.95, -6)])
 def test_mp3_is_heard_where_the_sound_was(samples: int, level: float, error_db: float, rng: Rng):

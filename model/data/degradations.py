@@ -17,6 +17,7 @@ from scipy import fft, signal
 
 EARLY_S = 0.05  # reflections that are heard one by one come before this
 REFLECTIONS = 8  # on each way
+OCTAVE_HZ = 31.25 * 2.0 ** np.arange(10)  # to 16 kHz
 HARMONICS = 4  # of mains hum
 STEREO = 2
 MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
@@ -57,6 +58,17 @@ def _mp3(waveform: np.ndarray, sample_rate: int, level: float) -> np.ndarray:
     if heard.shape != waveform.shape:
         raise RuntimeError(f"{waveform.shape} came back from MP3 as {heard.shape}")
     return heard
+
+
+def equalise(waveform: np.ndarray, sample_rate: int, gains_db: np.ndarray) -> np.ndarray:
+    """[channels, samples] with other gains at OCTAVE_HZ, straight lines between them over the
+    logarithm of frequency: another instrument of its kind, voice or microphone. Nothing is
+    delayed: the filter has no phase."""
+    samples = waveform.shape[-1]
+    n = _fast(samples + PAD)
+    octaves = np.log2(np.maximum(fft.rfftfreq(n, 1 / sample_rate), 1.0))
+    gain = 10 ** (np.interp(octaves, np.log2(OCTAVE_HZ), gains_db) / 20)
+    return _waveform(_spectrum(waveform, n) * gain.astype(np.float32), n)[..., :samples]
 
 
 def room_response(sample_rate: int, reverb_s: float, direct_db: float, low_hz: float,

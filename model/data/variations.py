@@ -56,7 +56,11 @@ class Variations:
         return pace._replace(semitones=0.0) if stem == PITCHLESS else pace
 
     def vary_stem(self, target: np.ndarray, rng: np.random.Generator) -> None:
-        """Gain, polarity, channel swap or silence, in place on one target [channels, samples]."""
+        """Timbre, gain, polarity, channel swap or silence, in place on one target [channels,
+        samples]."""
+        if rng.random() < self.config.equalised:
+            gains_db = rng.normal(0, self.config.equaliser_db, len(degradations.OCTAVE_HZ))
+            target[:] = degradations.equalise(target, self.sample_rate, gains_db)
         silent = rng.random() < self.config.silenced
         gain_db = rng.uniform(-self.config.gain_db, self.config.gain_db)
         gain = 10 ** (gain_db / 20) * rng.choice([-1.0, 1.0])
