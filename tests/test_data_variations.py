@@ -155,7 +155,7 @@ def test_an_equaliser_has_the_gains_it_was_given():
 
 
 def test_stems_get_another_timbre_as_often_as_asked(stems: np.ndarray, rng: Rng):
-    def changed(**settings: float) -> float:
+    def changed(**settings: Any) -> float:
         variations = Variations(DataSection(gain_db=0, silenced=0, **settings), STEMS, RATE)
         count = 0
         for _ in range(200):
