@@ -192,8 +192,8 @@ def test_training_takes_stems_from_where_they_sound(tmp_path: Path):
         write_list(tmp_path / f"{stem}_train.txt", {"s1": [(8000, 12_000), (n - 5000, n)]})
     songs = opened(tmp_path / "songs")
     config = DataSection(activity=tmp_path, coherent=0, silenced=0, gain_db=0, speed_varied=0,
-                         paused=0, band_limited=0, room=0, noisy=0, mono=0, clipped=0,
-                         level_varied=0)
+                         equalised=0, coded=0, paused=0, band_limited=0, room=0, noisy=0,
+                         mono=0, clipped=0, level_varied=0)
     for samples in (1000, 6000):  # shorter and longer than a segment
         mixes = RandomMixes(songs, STEMS, config, samples, 0, 0, 60)
         places = {round(abs(float(mixes[i][k, 0, 0])) * 32768) for i in range(60) for k in (0, 3)}

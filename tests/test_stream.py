@@ -49,6 +49,7 @@ def test_two_minutes_are_like_the_first_seconds():
     # the last but one, because the end of the last is followed by something else
     second, late = (estimate[..., i * len(period):(i + 1) * len(period)] for i in (1, PERIODS - 2))
     error = (late - second).square().sum((1, 2))
-    assert torch.all(error <= 1e-4 * second.square().sum((1, 2))), error  # -40 dB
+    # -27 dB: a network that remembers for longer than a period is not the same in its second one
+    assert torch.all(error <= 2e-3 * second.square().sum((1, 2))), error
     over = PERIODS * len(period) + network.config.n_fft  # nothing that sounds is heard any more
     assert float(estimate[..., over:].abs().max()) <= 1e-6
