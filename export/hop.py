@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.bands import BandSplit, MaskHeads
+from model.bands import BandSplit, MaskHeads, compress
 from model.network import Attention, BandSplitRNN, Layer
 
 
@@ -43,11 +43,9 @@ class _Split(nn.Module):
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """[bins, 4] -> [bands, features]"""
-        power = spectrum.square().sum(-1, keepdim=True)
-        compressed = spectrum * (power + 1e-8).pow(-0.35)
         parts = [band.reshape(weight.shape[0], 1, weight.shape[1]) @ weight
-                 for band, weight in zip(compressed.split(self.bins), self.split.weights,
-                                         strict=True)]
+                 for band, weight in zip(compress(spectrum).split(self.bins),
+                                         self.split.weights, strict=True)]
         return self.split.norm(torch.cat(parts).squeeze(1) + self.split.bias)
 
 

@@ -20,6 +20,12 @@ def _weights(*shape: int, scale: float = 1.0) -> nn.Parameter:
     return nn.Parameter(torch.randn(*shape) * scale * shape[-2] ** -0.5)
 
 
+def compress(spectrum: Tensor) -> Tensor:
+    """[..., values] -> the same, its magnitude to the power of 0.3."""
+    power = spectrum.square().sum(-1, keepdim=True)
+    return spectrum * (power + 1e-8).pow(-0.35)
+
+
 class BandSplit(nn.Module):
     """Spectrum to one feature vector per band: compression, projection, per-frame normalisation.
 
@@ -38,8 +44,7 @@ class BandSplit(nn.Module):
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """[frames, bins, values] -> [frames, bands, features]"""
-        power = spectrum.square().sum(-1, keepdim=True)
-        compressed = spectrum * (power + 1e-8).pow(-0.35)
+        compressed = compress(spectrum)
         parts, at = [], 0
         for (count, width), weight in zip(self.groups, self.weights, strict=True):
             band = compressed[:, at:at + count * width].reshape(len(spectrum), count, -1)

@@ -91,8 +91,8 @@ class RelativeRMSLoss(nn.Module):
 
 
 class _RealFFT(torch.autograd.Function):
-    """torch.fft.rfft along the last dimension, of an even length. Its own way back is a real FFT
-    again, where PyTorch's is a complex one of twice the size."""
+    """torch.fft.rfft along the last dimension. Its own way back is a real FFT again, where
+    PyTorch's is a complex one of twice the size."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -103,5 +103,6 @@ class _RealFFT(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient * ctx.n
-        gradient[..., 1:-1] *= 0.5  # irfft counts these twice, for the negative frequencies
+        # irfft counts twice what has a negative frequency: all but 0 and, of an even length, half
+        gradient[..., 1:(ctx.n + 1) // 2] *= 0.5
         return torch.fft.irfft(gradient, n=ctx.n)
