@@ -16,7 +16,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +67,11 @@ class Run:
 class Training:
     """The network, its average and its optimiser, as they are saved and resumed."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
+    def __init__(self, run: Run, folder: Path, device: str = "cpu") -> None:
         """Raises PeerError where the folder holds a run of other settings."""
-        self.run, self.folder = run, folder
+        self.run, self.folder, self.device = run, folder, torch.device(device)
         torch.manual_seed(run.seed)
-        self.network = build(run.size, run.sample_rate, len(run.stems))
+        self.network = build(run.size, run.sample_rate, len(run.stems)).to(self.device)
         self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(EMA),
                                      use_buffers=True)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
@@ -82,6 +81,7 @@ class Training:
     def step(self, targets: torch.Tensor) -> float:
         """targets [B, stems, 2, samples] -> the loss. Raises FloatingPointError."""
         self.network.train()
+        targets = targets.to(self.device, non_blocking=True)
         loss = self.network(targets.sum(1), targets=targets)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} after "
@@ -108,7 +108,7 @@ class Training:
         return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / LAST, weights_only=True)
+        state = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
         before = Run(**state["run"] | {"stems": tuple(state["run"]["stems"])})
         asked = dataclasses.replace(self.run, segments=before.segments, minutes=before.minutes)
         other = [field.name for field in dataclasses.fields(Run)
@@ -138,7 +138,7 @@ def train(args: argparse.Namespace, config: Config) -> Run:
     run = Run(args.size, str(args.data), len(songs), section.stems, section.sample_rate,
               args.batch, args.segment_s, options.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    training = Training(run, args.out)
+    training = Training(run, args.out, args.device)
     network: Any = training.network
     whole = network.segment_len  # its forward cuts what is left over
     samples = int(args.segment_s * section.sample_rate) // whole * whole
@@ -162,7 +162,9 @@ def train(args: argparse.Namespace, config: Config) -> Run:
             print(line, flush=True)
             print(line, file=log, flush=True)
 
-        for steps, batch in enumerate(_batches(mixes, args.batch), 1):
+        loader = DataLoader(mixes, batch_size=args.batch, num_workers=args.workers,
+                            pin_memory=args.device == "cuda") if len(mixes) else ()
+        for steps, batch in enumerate(loader, 1):
             losses.append(training.step(batch))
             late = time.monotonic() - began > 60 * args.minutes
             if late or steps % args.save_every == 0:
@@ -172,11 +174,6 @@ def train(args: argparse.Namespace, config: Config) -> Run:
         if losses:
             note()
     return training.run
-
-
-def _batches(mixes: RandomMixes, size: int) -> Iterator[torch.Tensor]:
-    if len(mixes):
-        yield from DataLoader(mixes, batch_size=size)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -211,12 +208,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--segment-s", type=float, default=1.5, metavar="S", help="seconds (default 1.5)")
     add("--save-every", type=int, default=50, metavar="STEPS")
     add("--threads", type=int, default=1, help="of the processor (default 1)")
+    add("--workers", type=int, default=0, help="processes that load songs (default 0)")
+    add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--config", type=Path, help="instead of config.yaml")
     add("overrides", nargs="*", metavar="key.sub=value", help="settings of data and train")
     args = parser.parse_intermixed_args(argv)
     for name in ("segments", "minutes", "batch", "segment_s", "save_every", "threads"):
         if not getattr(args, name) > 0:
             parser.error(f"--{name.replace('_', '-')}: must be above 0")
+    if args.workers < 0:
+        parser.error("--workers: must not be below 0")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
     return args
 
 
