@@ -103,7 +103,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_is_scored(
         step_graph: tuple[Path, BandSplitRNN]) -> None:
     songs = make_songs(tmp_path / "songs")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    assert main(arguments(songs, whole, 4)) == 0
+    assert main([*arguments(songs, whole, 4), "--workers", "1"]) == 0
     assert main(arguments(songs, halves, 2)) == 0
     before = load_file(halves / "weights.safetensors")
     assert main(arguments(songs, halves, 4)) == 0
@@ -159,6 +159,19 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert main(wrong) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not list(tmp_path.glob("**/*.*"))
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    (["--workers", "-1"], "--workers: must not be below 0"),
+    pytest.param(["--device", "cuda"], "use --device cpu", marks=pytest.mark.skipif(
+        torch.cuda.is_available(), reason="this machine has CUDA"))])
+def test_what_a_machine_cannot_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                             wrong: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments(tmp_path, tmp_path / "run", 2), *wrong])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_nothing_is_stubbed_to_load_the_network() -> None:
