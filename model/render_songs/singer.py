@@ -27,19 +27,28 @@ INVENTED = "invented"
 @dataclass(frozen=True)
 class Speaker:
     """What is known of a voice: lowest pitch (Hz), where its recording's band ends (None: at half
-    the sample rate), how likely it sings, whether it is a man's voice of sung notes."""
+    the sample rate), how likely it sings, whether it is a man's, and whether it consists of sung
+    notes instead of speech."""
 
     floor_hz: float = 70.0
     band_hz: float | None = None
     weight: float = 0.3
     male: bool = False
+    sung: bool = False
 
 
 SPEAKERS = {
     "nathalie": Speaker(90, None, 0.40),
     "kathleen": Speaker(80, None, 0.30),
     "kerstin": Speaker(90, 6200, 0.22),
-    "martin": Speaker(60, None, 0.26, male=True),
+    "martin": Speaker(60, None, 0.26, male=True, sung=True),
+    # of synthetic_speakers.py, where a corpus has them
+    "m001": Speaker(60, None, 0.25, male=True),
+    **{f"mei_{mood}": Speaker(90, None, 0.07)
+       for mood in ("normal", "happy", "sad", "angry", "bashful")},
+    "rms": Speaker(55, 7400, 0.15, male=True),
+    "awb": Speaker(60, 7400, 0.12, male=True),
+    "slt": Speaker(90, 7400, 0.12),
 }
 
 
@@ -94,7 +103,7 @@ class Singer:
             change = functools.partial(_changed, warp=_warp(scale, rng), tone=_tone(rng, nr),
                                        contrast=rng.uniform(0.95, 1.35 if scale < 0.9 else 1.2))
             self.syllables = [change(s) for line in self.lines for s in line.syllables]
-            if speaker.male:
+            if speaker.sung:
                 self.syllables = _with_consonants(self.syllables, corpus, sources, rng)
         self.label = f"{self.name} {self.register}"
 
@@ -172,7 +181,7 @@ def _with_consonants(sung: list[Syllable], corpus: Corpus, sources: Sources,
                      rng: random.Random) -> list[Syllable]:
     """Sung notes have no words: most get a consonant of a speaker's in front."""
     others = [name for name in sources.among("voice", corpus.voices)
-              if not SPEAKERS.get(name, Speaker()).male]
+              if not SPEAKERS.get(name, Speaker()).sung]
     if not others:
         return sung
     name = rng.choice(others)
