@@ -47,9 +47,9 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python $(STAMP)-$(RUNTIME)
 	@touch $@
 
 # PortAudio and JACK are system libraries on Linux (on macOS and Windows PortAudio comes with
-# sounddevice); the tests also read what only ffmpeg reads and let flite speak. $(call need,TEST,PACKAGES) installs as
-# root with apt, else prints the command; nothing stops without them, the program and the tests
-# say what they miss.
+# sounddevice); the tests also read what only ffmpeg reads and let flite speak.
+# $(call need,TEST,PACKAGES) installs as root with apt, else prints the command; nothing stops
+# without them, the program and the tests say what they miss.
 define need
 @{ $(1); } >/dev/null 2>&1 || { \
   if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \

@@ -63,6 +63,19 @@ def test_an_index_keeps_its_other_columns(tmp_path: Path):
     assert {row["text"] for row in rows if row["speaker"] == "awb"} == {""}
 
 
+@needs_flite
+def test_another_speakers_file_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture):
+    corpus = make_corpus(tmp_path / "corpus")
+    voices = corpus / "voices"
+    shutil.copy(voices / "hum.wav", voices / "rms.flac")
+    with open(voices / "index.tsv", "a", encoding="utf-8") as file:
+        file.write("rms.flac\t0\t2\thum\n")
+    before = {path.name: path.read_bytes() for path in voices.iterdir()}
+    assert add(corpus, "--flite", "rms") == 2
+    assert "it has a file rms.flac of another speaker already" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in voices.iterdir()} == before
+
+
 def test_flites_men_are_known_as_men():
     assert SPEAKERS["rms"].male
     assert SPEAKERS["awb"].male
@@ -76,6 +89,7 @@ def test_flites_men_are_known_as_men():
     (("--flite", "hum"), "--flite hum: flite has kal"),
     (("--hts", "m001"), "--hts m001: must be NAME=FILE"),
     (("--hts", "m001=none.htsvoice"), "none.htsvoice: no such file"),
+    (("--flite", "rms", "--hts", "rms=none.htsvoice"), "there is a speaker rms before it"),
     (("--flite", "rms", "--flite", "rms"), ""),
 ])
 def test_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture, given: tuple[str, ...],

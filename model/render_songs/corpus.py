@@ -17,6 +17,7 @@ from model.render_songs.parts import Note
 
 CACHE_BYTES = 250 << 20
 FLUSH = SR // 4
+VOICE_COLUMNS = ("file", "start", "end", "speaker")
 Key = tuple[str, str]  # instrument and articulation, or drum piece and articulation
 Utterance = tuple[str, float, float]  # file, start and end in seconds
 
@@ -47,7 +48,7 @@ class Corpus:
                     note.setdefault(int(row["midi"]), []).append((int(row["velocity"]),
                                                                   row["file"]))
         self.voices: dict[str, list[Utterance]] = {}
-        for row in self._index("voices", ("file", "start", "end", "speaker")):
+        for row in self._index("voices", VOICE_COLUMNS):
             self.voices.setdefault(row["speaker"], []).append(
                 (row["file"], float(row["start"]), float(row["end"])))
         folder = self.root / "oneshots"
@@ -133,15 +134,21 @@ class Corpus:
 
     def _index(self, folder: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
         path = self.root / folder / "index.tsv"
-        try:
-            with open(path, encoding="utf-8") as file:
-                rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-        except OSError as error:
-            raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
-        lacking = [name for name in columns if not rows or name not in rows[0]]
-        if lacking:
-            raise CorpusError(f"{path}: has no rows with {', '.join(lacking)}")
-        return [row | {"file": str(self.root / folder / row["file"])} for row in rows]
+        return [row | {"file": str(path.parent / row["file"])}
+                for row in read_index(path, columns)]
+
+
+def read_index(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of an index, which must have `columns`. Raises CorpusError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
+    lacking = [name for name in columns if not rows or name not in rows[0]]
+    if lacking:
+        raise CorpusError(f"{path}: has no rows with {', '.join(lacking)}")
+    return rows
 
 
 def resample(x: np.ndarray, ratio: float, n: int | None = None) -> np.ndarray:

@@ -3,8 +3,8 @@
     python -m model.render_songs.synthetic_speakers --corpus DIR \
         --flite rms --flite awb --flite slt --hts m001=nitech_jp_atr503_m001.htsvoice
 
-The songs' singers are speakers whose syllables are sung; more people to start from help a network
-more than more songs of the same ones. What is said is nonsense of plain syllables. `flite` needs
+The songs' singers are speakers whose syllables are sung, and a corpus has few of them. What is
+said is nonsense of plain syllables. `flite` needs
 the program of that name (its voices come with it), `--hts` the package pyopenjtalk-plus, which
 speaks with any Japanese voice of Open JTalk. docs/corpus.md has where to find them and their
 licences.
@@ -13,7 +13,6 @@ licences.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import random
 import subprocess
@@ -26,6 +25,7 @@ import numpy as np
 import soundfile
 
 from model.render_songs import CorpusError
+from model.render_songs.corpus import VOICE_COLUMNS, read_index
 
 LEVEL_DBFS = -22.0  # RMS of an utterance, as in the rest of a corpus
 GAP_S = 0.3
@@ -109,34 +109,30 @@ def said(speak: Callable[[random.Random], Voice], seconds: float, seed: str) -> 
 
 
 def add(corpus: Path, name: str, speak: Callable[[random.Random], Voice], seconds: float) -> None:
-    """Writes `voices/NAME.flac` and its lines of the index, the index last and in one piece."""
+    """Writes `voices/NAME.flac`, then its lines at the end of the index; each file appears whole
+    or not at all. Raises CorpusError where the index has that speaker or file already."""
     index = corpus / "voices" / "index.tsv"
-    try:
-        with open(index, encoding="utf-8") as file:
-            lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except OSError as error:
-        raise CorpusError(f"{index}: cannot be read ({error.strerror})") from error
-    columns = list(lines[0]) if lines else []
-    lacking = [c for c in ("file", "start", "end", "speaker") if c not in columns]
-    if lacking:
-        raise CorpusError(f"{index}: has no rows with {', '.join(lacking)}")
-    if any(line["speaker"] == name for line in lines):
+    sound = index.parent / f"{name}.flac"
+    there = read_index(index, VOICE_COLUMNS)
+    if any(row["speaker"] == name for row in there):
         raise CorpusError(f"{index}: it has a speaker {name} already")
-    pieces, at, rate = [], 0, 0
+    if any(row["file"] == sound.name for row in there):
+        raise CorpusError(f"{index}: it has a file {sound.name} of another speaker already")
+    pieces, rows, at, rate = [], [], 0, 0
     for x, rate in said(speak, seconds, name):
-        lines.append(dict.fromkeys(columns, "") | {
-            "file": f"{name}.flac", "start": f"{at / rate:.4f}",
-            "end": f"{(at + len(x)) / rate:.4f}", "speaker": name})
+        row = {"file": sound.name, "start": f"{at / rate:.4f}",
+               "end": f"{(at + len(x)) / rate:.4f}", "speaker": name}
+        rows.append("\t".join(row.get(column, "") for column in there[0]))
         gap = np.zeros(int(GAP_S * rate), np.float32)
         pieces += [x, gap]
         at += len(x) + len(gap)
-    soundfile.write(index.parent / f"{name}.flac", np.concatenate(pieces), rate)
-    new = index.with_suffix(".new")
-    with open(new, "w", encoding="utf-8", newline="") as file:
-        # no quoting and no escapes, as the index is read
-        file.writelines("\t".join(row) + "\n"
-                        for row in [columns, *([line[c] or "" for c in columns] for line in lines)])
-    os.replace(new, index)
+    text = index.read_text(encoding="utf-8").rstrip("\n")
+    partial = sound.with_suffix(".partial")
+    soundfile.write(partial, np.concatenate(pieces), rate, format="FLAC")
+    os.replace(partial, sound)
+    partial = index.with_suffix(".partial")
+    partial.write_text("\n".join([text, *rows, ""]), encoding="utf-8")
+    os.replace(partial, index)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -161,11 +157,14 @@ def main(argv: list[str] | None = None) -> int:
             name, equals, file = given.partition("=")
             if not (name.isidentifier() and equals and file):
                 raise CorpusError(f"--hts {given}: must be NAME=FILE, the name one word")
+            if name in voices:
+                raise CorpusError(f"--hts {given}: there is a speaker {name} before it")
             voices[name] = hts(Path(file))
         for name, speak in voices.items():
             add(options.corpus, name, speak, options.seconds)
             print(f"{name}: {options.seconds:g} s", flush=True)
-    except (CorpusError, OSError, subprocess.CalledProcessError) as error:
+    except (CorpusError, OSError, soundfile.LibsndfileError,
+            subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
