@@ -177,8 +177,8 @@ class DataSection(Section):
     stem_map: dict[str, str] = Field(default_factory=_moisesdb_stems)
     activity: Path | None = None
     coherent: Share = 0.3
-    as_mixed: Share = 0.15
     silenced: Share = 0.1
+    as_mixed: Share = 0.15
     gain_db: Annotated[float, Field(ge=0, le=40)] = 10.0
     equalised: Share = 0.5
     equaliser_db: Annotated[float, Field(ge=0, le=20)] = 4.0

@@ -82,8 +82,9 @@ def test_loader_processes_read_the_same_items(songs):
 
 
 def test_stems_are_silenced_as_often_as_asked(songs):
-    silent = mixes(songs, items=40, **{**PLAIN, "silenced": 1})
-    assert not any(silent[i].any() for i in range(40))
+    for kept in ({}, {"coherent": 1, "as_mixed": 1}):
+        silent = mixes(songs, items=40, **{**PLAIN, **kept, "silenced": 1})
+        assert not any(silent[i].any() for i in range(40))
     audible = mixes(songs, items=40, **PLAIN)
     assert all(bool(stem.any()) for i in range(40) for stem in audible[i])
 
@@ -104,7 +105,7 @@ def test_levels_reach_from_quiet_to_hot(songs):
 
 
 def test_what_stays_as_mixed_is_a_place_of_a_song(songs):
-    everything = {**dict.fromkeys(PLAIN, 1), "stretched": 1, "coherent": 1, "as_mixed": 1}
+    everything = {**dict.fromkeys(PLAIN, 1), "stretched": 1, "as_mixed": 1, "silenced": 0}
     kept = mixes(songs, **everything)
     names = set()
     for i in range(8):

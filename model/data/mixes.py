@@ -77,10 +77,13 @@ class RandomMixes(Dataset[torch.Tensor]):
         if rng.random() < self.config.coherent:
             as_mixed = rng.random() < self.config.as_mixed
             targets = self._coherent(rng, as_mixed)
-            if as_mixed:
-                return torch.from_numpy(targets)
         else:
+            as_mixed = False
             targets = self._across_songs(rng)
+        for target in targets:
+            self.variations.silence(target, rng)
+        if as_mixed:
+            return torch.from_numpy(targets)
         for target in targets:
             self.variations.vary_stem(target, rng)
         return torch.from_numpy(self.variations.degrade(targets, rng))

@@ -55,18 +55,21 @@ class Variations:
     def pace_of(self, stem: str, pace: Pace) -> Pace:
         return pace._replace(semitones=0.0) if stem == PITCHLESS else pace
 
+    def silence(self, target: np.ndarray, rng: np.random.Generator) -> None:
+        """Leaves some stems out of their item, in place on one target [channels, samples]."""
+        if rng.random() < self.config.silenced:
+            target[:] = 0
+
     def vary_stem(self, target: np.ndarray, rng: np.random.Generator) -> None:
-        """Timbre, gain, polarity, channel swap or silence, in place on one target [channels,
-        samples]."""
+        """Timbre, gain, polarity or channel swap, in place on one target [channels, samples]."""
         if rng.random() < self.config.equalised:
             gains_db = rng.normal(0, self.config.equaliser_db, len(degradations.OCTAVE_HZ))
             target[:] = degradations.equalise(target, self.sample_rate, gains_db)
-        silent = rng.random() < self.config.silenced
         gain_db = rng.uniform(-self.config.gain_db, self.config.gain_db)
         gain = 10 ** (gain_db / 20) * rng.choice([-1.0, 1.0])
         if rng.random() < 0.5:
             target[:] = target[::-1].copy()
-        target *= np.float32(0.0 if silent else gain)
+        target *= np.float32(gain)
 
     def degrade(self, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """What happens to all stems [stems, channels, samples] alike on their way to the input."""
