@@ -45,7 +45,7 @@ def average(folders: Sequence[Path], out: Path, trained_on: str | None = None,
     for layer in range(network.config.layers):
         hidden = network.config.hidden  # gates: reset, update, new
         mean[f"layers.{layer}.time.bias_ih_l0"][hidden:2 * hidden] -= forget
-    save(out, mean, Description(first.network, trained_on or "the mean of: " + "; and ".join(
+    save(out, mean, Description(first.network, trained_on or "the mean of " + "; and ".join(
         describe(folder).trained_on for folder in folders)))
 
 

@@ -30,7 +30,8 @@ def banner(info: EngineInfo, more: Sequence[tuple[str, str]] = ()) -> str:
     rate = f"{info.sample_rate} Hz"
     if info.sample_rate != spec.sample_rate:
         rate += f", resampled to the model's {spec.sample_rate} Hz"
-    trained = f"trained on {spec.trained_on}" if spec.trained_on else "untrained"
+    # what a model has heard comes before the first colon, the steps of its training after it
+    trained = f"trained on {spec.trained_on.split(':')[0]}" if spec.trained_on else "untrained"
     rows = [
         ("input", info.input),
         ("output", info.output),

@@ -26,7 +26,7 @@ def test_the_mean_of_two(tmp_path: Path) -> None:
     mean = load(tmp_path / "mean").state_dict()
     for key, value in a.state_dict().items():
         torch.testing.assert_close(mean[key], (value + b.state_dict()[key]) / 2, msg=key)
-    assert describe(tmp_path / "mean").trained_on == "the mean of: seed 0; and seed 1"
+    assert describe(tmp_path / "mean").trained_on == "the mean of seed 0; and seed 1"
 
 
 def test_forgetting_shortens_the_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

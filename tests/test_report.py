@@ -13,7 +13,7 @@ from rt.spec import StreamSpec
 from rt.status import EngineInfo, LatencyLine, Snapshot, Times
 
 INFO = EngineInfo(
-    spec=StreamSpec(tier="live", trained_on="40 rendered songs"), input="demo song",
+    spec=StreamSpec(tier="live", trained_on="40 rendered songs: 901 steps"), input="demo song",
     output="null", sample_rate=44_100, block=256, slack=0, provider="CPUExecutionProvider",
     provider_reason="no NVIDIA driver", priority="SCHED_FIFO 50", model="live.onnx",
     latency=(LatencyLine("synthesis window - hop", 256), LatencyLine("queue", 256)))
@@ -46,6 +46,7 @@ def test_the_banner_names_everything_and_its_budget_adds_up() -> None:
                  "SCHED_FIFO 50", "live.onnx", "trained on 40 rendered songs",
                  "nanoKONTROL2 (ALSA)"):
         assert part in text
+    assert "901 steps" not in text
     budget = [line.split() for line in text.splitlines() if " samples " in line]
     samples = [float(words[words.index("samples") - 1]) for words in budget]
     assert samples == [256, 256, 512]
