@@ -4,7 +4,7 @@ The folder rebuilds its network from its own files, without pickle and without t
 config.yaml:
 
     network:      the sizes of a streaming network (rt.sections.NetworkSection)
-    trained_on:   one line for people: songs, steps, licences
+    trained_on:   one line for people: what was heard, then a colon and the steps
 
 or, for the paper's offline network,
 
