@@ -44,11 +44,7 @@ class BandSplit(nn.Module):
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """[frames, bins, values] -> [frames, bands, features]"""
-        return self.project(compress(spectrum))
-
-    def project(self, compressed: Tensor) -> Tensor:
-        """`forward` after the compression."""
-        spectrum = compressed
+        compressed = compress(spectrum)
         parts, at = [], 0
         for (count, width), weight in zip(self.groups, self.weights, strict=True):
             band = compressed[:, at:at + count * width].reshape(len(spectrum), count, -1)
@@ -65,14 +61,10 @@ class MaskHeads(nn.Module):
     """
 
     def __init__(self, groups: Groups, values: int, features: int, hidden: int,
-                 stems: int, taps: int = 0, on: Sequence[bool] = (),
-                 residual: bool = False) -> None:
-        """taps: past frames that the stems where `on` are filtered from, beside the present one;
-        residual: the last stem is what the others leave."""
+                 stems: int) -> None:
         super().__init__()
         self.groups = tuple(groups)
         self.values, self.stems = values, stems
-        self.taps, self.on, self.residual = taps, tuple(on), residual
         bands = sum(count for count, _ in groups)
         bins = sum(count * width for count, width in groups)
         self.norm = nn.LayerNorm(features)
@@ -84,16 +76,9 @@ class MaskHeads(nn.Module):
         bias = torch.zeros(stems, bins, values)
         bias[..., :values // 2] = 1 / stems
         self.outer_bias = nn.Parameter(bias)
-        self.past = nn.ModuleList([nn.ParameterList(
-            [_weights(count, hidden, stems * width * values, scale=0.03)
-             for count, width in groups]) for _ in range(taps)])
-        self.past_bias = nn.ParameterList(
-            [nn.Parameter(torch.zeros_like(bias)) for _ in range(taps)])
 
     def forward(self, features: Tensor) -> Tensor:
         """[frames, bands, features] -> masks [frames, stems, bins, values]"""
-        if self.taps or self.residual:
-            raise NotImplementedError("masks alone are not what the stems are made from")
         x = self.norm(features).transpose(0, 1)  # [bands, frames, features]
         x = torch.tanh(torch.bmm(x, self.inner) + self.inner_bias[:, None])
         parts, at = [], 0
@@ -110,32 +95,7 @@ class MaskHeads(nn.Module):
         one[..., half:] = 0  # the imaginary parts add up to nothing
         return masks + (one - rest) / self.stems
 
-    def _even(self, parts: Tensor, dim: int, past: bool = False) -> Tensor:
-        """Parts that add up to nothing over the stems."""
-        if self.residual:
-            free = parts.narrow(dim, 0, self.stems - 1)
-            return torch.cat([free, -free.sum(dim, keepdim=True)], dim)
-        if past and not all(self.on):
-            shape = [1] * parts.dim()
-            shape[dim] = self.stems
-            on = parts.new_tensor(self.on).reshape(shape)
-            return on * (parts - (on * parts).sum(dim, keepdim=True) / on.sum())
-        return parts - parts.mean(dim, keepdim=True)
-
-    def masked(self, features: Tensor, spectrum: Tensor, *past: Tensor) -> Tensor:
-        """`past`: the spectrum one frame ago, two frames ago and so on, one for every tap."""
-        x = self.norm(features).transpose(0, 1)
-        x = torch.tanh(torch.baddbmm(self.inner_bias[:, None], x, self.inner))
-        base = torch.zeros_like(self.outer_bias)
-        base[..., :self.values // 2] = 1 / self.stems
-        even = self._even(self.outer_bias - base, 0) + base
-        stems = self._filtered(x, spectrum, self.outer, even)
-        for weights, bias, before in zip(self.past, self.past_bias, past, strict=True):
-            stems = stems + self._filtered(x, before, weights, self._even(bias, 0, True), True)
-        return stems
-
-    def _filtered(self, x: Tensor, spectrum: Tensor, outer: nn.ParameterList, even: Tensor,
-                  past: bool = False) -> Tensor:
+    def masked(self, features: Tensor, spectrum: Tensor) -> Tensor:
         """The product of the masks of `forward` and a spectrum.
 
         features [frames, bands, features], spectrum complex [frames, channels, bins] ->
@@ -143,14 +103,18 @@ class MaskHeads(nn.Module):
         masks of one group at a time are made, in the layout of the product, and they add up to one
         because their weights and biases are made to, which are fewer than the masks.
         """
+        x = self.norm(features).transpose(0, 1)
+        x = torch.tanh(torch.baddbmm(self.inner_bias[:, None], x, self.inner))
         half = self.values // 2
+        even = self.outer_bias - self.outer_bias.mean(0)
+        even = torch.cat([even[..., :half] + 1 / self.stems, even[..., half:]], -1)
         weights, biases, at = [], [], 0
-        for (count, width), weight in zip(self.groups, outer, strict=True):
+        for (count, width), weight in zip(self.groups, self.outer, strict=True):
             # from [..., stems, width, (real, imaginary) x channels] to the order of a complex
             # product, [..., stems, channels, width, 2]
             shape = self.stems, width, 2, half
             parts = weight.unflatten(-1, shape)
-            parts = self._even(parts, 2, past)
+            parts = parts - parts.mean(2, keepdim=True)
             weights.append(parts.permute(0, 1, 2, 5, 3, 4).flatten(2))
             bias = even[:, at:at + count * width].reshape(self.stems, count, *shape[1:])
             biases.append(bias.permute(1, 0, 4, 2, 3).reshape(count, 1, -1))

@@ -127,15 +127,9 @@ class NetworkSection(Section):
     features: PositiveInt = 48
     hidden: PositiveInt = 64
     layers: PositiveInt = 3
-    mixer: Literal["attention", "recurrent", "none"] = "attention"
+    mixer: Literal["attention", "recurrent"] = "attention"
     heads: PositiveInt = 4
     mask_hidden: PositiveInt = 48
-    # tried in docs/experiments.md, section 8; in torch only
-    cell: Literal["gru", "lstm"] = "gru"
-    taps: Annotated[int, Field(ge=0, le=8)] = 0
-    taps_off: tuple[str, ...] = ()
-    residual: bool = False
-    stereo: Literal["left-right", "mid-side", "tac"] = "left-right"
 
     @model_validator(mode="after")
     def _consistent(self) -> NetworkSection:

@@ -34,10 +34,8 @@ class Muon(Optimizer):
             else:
                 rest.append(parameter)
         # `stacked`: how many matrices a parameter's rows hold; 0: not for Muon
-        config = getattr(network, "config", None)
-        cell = getattr(config, "cell", "gru")
-        groups = [{"params": gates, "stacked": 4 if cell == "lstm" else 3},
-                  {"params": matrices, "stacked": 1}, {"params": rest, "stacked": 0}]
+        groups = [{"params": gates, "stacked": 3}, {"params": matrices, "stacked": 1},
+                  {"params": rest, "stacked": 0}]
         super().__init__([group for group in groups if group["params"]],
                          {"lr": lr, "weight_decay": weight_decay})
 
