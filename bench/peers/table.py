@@ -114,8 +114,8 @@ def _plot(rows: Sequence[Row]) -> Figure:
     for i, row in enumerate(rows):
         x, y = row.peer.latency_ms, row.scores[MEAN]["usdr"]
         axes.scatter(x, y, s=2e3 * row.cpu, color=f"C{i}", alpha=0.6)
-        axes.annotate(f"{row.peer.name}\n{1e3 * row.cpu:.0f} ms CPU per s", (x, y),
-                      xytext=(0, 8 + math.sqrt(2e3 * row.cpu) / 2), ha="center", va="bottom",
+        axes.annotate(f"{row.peer.name}, {1e3 * row.cpu:.0f} ms", (x, y),
+                      xytext=(0, 4 + math.sqrt(2e3 * row.cpu) / 2), ha="center", va="bottom",
                       textcoords="offset points", fontsize="small")
     gain = rows[0].scores[MEAN]["best_gain"]
     axes.axhline(gain, color="grey", linestyle=":")
@@ -126,6 +126,7 @@ def _plot(rows: Sequence[Row]) -> Figure:
     axes.margins(y=0.35)
     axes.set_xlabel("latency, ms (synthesis window)")
     axes.set_ylabel("mean uSDR, dB")
-    axes.set_title("quality against latency; area: CPU time", fontsize="medium")
+    axes.set_title("quality against latency; area and ms: CPU time per second of audio",
+                   fontsize="medium")
     axes.grid(alpha=0.3)
     return figure
