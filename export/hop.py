@@ -35,17 +35,25 @@ class Hop(nn.Module):
         return self.heads(x), *after
 
 
+def _packable(weight: Tensor) -> nn.Parameter:
+    """[1, inputs, outputs] -> [inputs, outputs]: ONNX Runtime lays out weights of two axes for its
+    product once, when it loads them, those of three in every step."""
+    return nn.Parameter(weight.detach().squeeze(0))
+
+
 class _Split(nn.Module):
     def __init__(self, split: BandSplit) -> None:
         super().__init__()
         self.split = split
+        self.counts = [count for count, _ in split.groups]
         self.bins = [count * width for count, width in split.groups]
+        self.weights = nn.ParameterList([_packable(weight) for weight in split.weights])
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """[bins, 4] -> [bands, features]"""
-        parts = [band.reshape(weight.shape[0], 1, weight.shape[1]) @ weight
-                 for band, weight in zip(compress(spectrum).split(self.bins),
-                                         self.split.weights, strict=True)]
+        bands = compress(spectrum).split(self.bins)
+        parts = [band.reshape(count, 1, weight.shape[-2]) @ weight
+                 for band, count, weight in zip(bands, self.counts, self.weights, strict=True)]
         return self.split.norm(torch.cat(parts).squeeze(1) + self.split.bias)
 
 
@@ -97,15 +105,18 @@ class _Attention(nn.Module):
 
 
 class _Heads(nn.Module):
-    """The last weights are stacked by stem, so that what they give needs no moving."""
+    """The last weights are stacked by stem, so that what they give needs no moving. One product
+    takes the mean over the stems off the masks and adds the biases."""
 
     def __init__(self, heads: MaskHeads) -> None:
         super().__init__()
         self.heads = heads
         self.counts = [count for count, _ in heads.groups]
         self.outer = nn.ParameterList([
+            _packable(weight) if len(weight) == 1 else
             nn.Parameter(weight.detach().unflatten(-1, (heads.stems, -1)).movedim(2, 0)
                          .contiguous()) for weight in heads.outer])
+        self.centre = nn.Parameter(torch.eye(heads.stems) - 1 / heads.stems)
         bias = heads.outer_bias.detach() - heads.outer_bias.detach().mean(0)
         bias[..., :heads.values // 2] += 1 / heads.stems
         self.bias = nn.Parameter(bias.flatten(1))
@@ -116,6 +127,5 @@ class _Heads(nn.Module):
         x = torch.tanh(heads.norm(x)[:, None] @ heads.inner + heads.inner_bias[:, None])
         parts = [(rows @ weight).reshape(heads.stems, -1)  # [stems, count, 1, width · values]
                  for rows, weight in zip(x.split(self.counts), self.outer, strict=True)]
-        masks = torch.cat(parts, 1)
-        masks = masks - masks.mean(0, keepdim=True) + self.bias
+        masks = torch.addmm(self.bias, self.centre, torch.cat(parts, 1))
         return masks.reshape(heads.stems, -1, heads.values)
