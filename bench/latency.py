@@ -1,6 +1,6 @@
 """python -m bench.latency: what one step costs, paced at the hop rate as a live engine runs it.
 
-Back to back a step is two to three times faster (warm caches, awake clocks), so that figure says
+Back to back a step is up to three times faster, because its caches stay warm, so that figure says
 nothing about a performance; here every hop waits for its time to come.
 """
 
