@@ -36,8 +36,8 @@ class Hop(nn.Module):
 
 
 def _packable(weight: Tensor) -> nn.Parameter:
-    """[1, inputs, outputs] -> [inputs, outputs]: ONNX Runtime lays out weights of two axes for its
-    product once, when it loads them, those of three in every step."""
+    """[1, inputs, outputs] -> [inputs, outputs], which ONNX Runtime packs for its product once, at
+    load. Several bands' weights keep their three axes, which it does not pack."""
     return nn.Parameter(weight.detach().squeeze(0))
 
 
@@ -125,7 +125,8 @@ class _Heads(nn.Module):
         """[bands, features] -> masks [stems, bins, 4]"""
         heads = self.heads
         x = torch.tanh(heads.norm(x)[:, None] @ heads.inner + heads.inner_bias[:, None])
-        parts = [(rows @ weight).reshape(heads.stems, -1)  # [stems, count, 1, width · values]
+        # products [stems, count, 1, width · values], a lone band's [1, 1, stems · width · values]
+        parts = [(rows @ weight).reshape(heads.stems, -1)
                  for rows, weight in zip(x.split(self.counts), self.outer, strict=True)]
         masks = torch.addmm(self.bias, self.centre, torch.cat(parts, 1))
         return masks.reshape(heads.stems, -1, heads.values)

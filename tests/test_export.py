@@ -8,11 +8,13 @@ import onnx
 import pytest
 
 from export.__main__ import main
+from export.graph import write_step_graph
 from export.verify import compare_with_torch, stem_sdr
 from model import checkpoint
 from model.network import BandSplitRNN
 from rt.session import Session
 from rt.spec import METADATA_KEY
+from tests.conftest import SMALL
 
 
 @pytest.mark.parametrize("mixer", ["attention", "recurrent"])
@@ -28,6 +30,16 @@ def test_every_tier_and_mixer_exports_and_agrees(tmp_path: Path, mixer: str) -> 
     stored = {p.key: p.value for p in model.metadata_props}
     assert json.loads(stored[METADATA_KEY])["trained"] is False
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize("bands", [((8, 4), (1, 32), (1, 65)), ((6, 16), (3, 11)), ((1, 129),)])
+def test_bands_alone_and_in_groups_agree(tmp_path: Path,
+                                         bands: tuple[tuple[int, int], ...]) -> None:
+    """A lone band's weights are laid out another way than those of several."""
+    network = BandSplitRNN(SMALL.model_copy(update={"bands": bands})).eval()
+    path = tmp_path / "m.onnx"
+    write_step_graph(network, network.spec(), path)
+    assert compare_with_torch(network, path, 200) < 1e-5
 
 
 def test_a_checkpoint_exports_with_its_provenance(
