@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from model.bands import BandSplit, MaskHeads, compress
-from model.network import Attention, BandSplitRNN, FixedAttention, Layer
+from model.network import Attention, BandSplitRNN, Layer
 
 
 class Hop(nn.Module):
@@ -61,16 +61,14 @@ class _Layer(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.layer = layer
-        mixer = layer.mixer
-        self.mixer = (_FixedAttention(mixer) if isinstance(mixer, FixedAttention)
-                      else _Attention(mixer) if isinstance(mixer, Attention)
-                      else _OneFrame(mixer))
+        self.mixer = (_Attention(layer.mixer) if isinstance(layer.mixer, Attention)
+                      else _OneFrame(layer.mixer))
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         layer = self.layer
         _, state = layer.time(layer.time_norm(x)[None], state)
         x = x + layer.time_out(state)
-        x = self.mixer(layer.band_norm(x), x)
+        x = x + self.mixer(layer.band_norm(x))
         return x + layer.inner(x), state
 
 
@@ -79,29 +77,8 @@ class _OneFrame(nn.Module):
         super().__init__()
         self.mixer = mixer
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        return residual + self.mixer(x[None]).squeeze(0)
-
-
-class _FixedAttention(nn.Module):
-    """Every head's part of the output's weights is part of its values' weights, so a second product
-    ends it: over bands and heads at once, and the residual is what it is added to."""
-
-    def __init__(self, mixer: FixedAttention) -> None:
-        super().__init__()
-        heads, features = mixer.heads, mixer.out.in_features
-        out = mixer.out.weight.detach().unflatten(1, (heads, -1)).movedim(1, 0)  # [heads, N, N/h]
-        values = mixer.values.weight.detach().unflatten(0, (heads, -1))  # [heads, N/h, N]
-        bias = mixer.values.bias.detach().reshape(heads, -1, 1)
-        self.values = nn.Linear(features, heads * features)
-        self.values.weight = nn.Parameter((out @ values).flatten(0, 1))
-        self.values.bias = nn.Parameter((out @ bias).flatten())
-        self.weights = nn.Parameter(mixer.weights.detach().movedim(0, -1).flatten(1))
-
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """[bands, features] twice -> the same"""
-        values = self.values(x).reshape(-1, x.shape[-1])  # the heads of the first band, and so on
-        return torch.addmm(residual, self.weights, values)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mixer(x[None]).squeeze(0)
 
 
 class _Attention(nn.Module):
@@ -118,13 +95,13 @@ class _Attention(nn.Module):
         self.qkv.weight = nn.Parameter(qkv.weight.detach() * scale[:, None])
         self.qkv.bias = nn.Parameter(qkv.bias.detach() * scale)
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """[bands, features] twice -> the same"""
+    def forward(self, x: Tensor) -> Tensor:
+        """[bands, features] -> the same"""
         bands, features = x.shape
         rows = self.qkv(x).reshape(bands, 3 * self.heads, features // self.heads).transpose(0, 1)
         q, k, v = rows.split(self.heads)
         weights = torch.softmax(q @ k.transpose(1, 2), -1)
-        return residual + self.out((weights @ v).transpose(0, 1).reshape(bands, features))
+        return self.out((weights @ v).transpose(0, 1).reshape(bands, features))
 
 
 class _Heads(nn.Module):

@@ -31,40 +31,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[frames, bands, features] -> the same"""
-        weights, v = self.weights(x)
-        return self.out((weights @ v).transpose(1, 2).reshape(x.shape))
-
-    def weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[frames, bands, features] -> what every band takes from which, [frames, heads, bands,
-        bands], of the values [frames, heads, bands, features / heads]"""
         frames, bands, features = x.shape
         qkv = self.qkv(x).reshape(frames, bands, 3, self.heads, features // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), -1), v
-
-
-class FixedAttention(nn.Module):
-    """Attention whose weights are learned and do not depend on the input: the "random Synthesizer"
-    of Tay et al. (arXiv 2005.00743, section 3.1.2), without its softmax.
-
-    Bands have their places, so which of them matter to which is nearly the same at every hop
-    (docs/experiments.md, section 10), and to compute it anew costs more than what it tells.
-    """
-
-    def __init__(self, bands: int, features: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.values = nn.Linear(features, features)
-        self.weights = nn.Parameter(torch.randn(heads, bands, bands) * bands ** -0.5)
-        self.out = nn.Linear(features, features, bias=False)  # that of the values does for both
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[frames, bands, features] -> the same"""
-        frames, bands, features = x.shape
-        v = self.values(x).reshape(frames, bands, self.heads, -1).permute(2, 1, 0, 3)
-        y = torch.bmm(self.weights, v.reshape(self.heads, bands, -1))
-        y = y.reshape(self.heads, bands, frames, -1).permute(2, 1, 0, 3)
-        return self.out(y.reshape(frames, bands, features))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [frames, heads, bands, features / heads]
+        weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), -1)
+        return self.out((weights @ v).transpose(1, 2).reshape(frames, bands, features))
 
 
 class Recurrence(nn.Module):
@@ -80,15 +51,6 @@ class Recurrence(nn.Module):
         return self.out(self.rnn(x)[0])
 
 
-def _mixer(config: NetworkSection) -> nn.Module:
-    if config.mixer == "recurrent":
-        return Recurrence(config.features, config.hidden)
-    if config.mixer == "attention":
-        return Attention(config.features, config.heads)
-    bands = sum(count for count, _ in config.bands)
-    return FixedAttention(bands, config.features, config.heads)
-
-
 class Layer(nn.Module):
     """Across time with weights shared by all bands, then across bands, then in each band."""
 
@@ -99,7 +61,8 @@ class Layer(nn.Module):
         self.time = TimeGRU(n, config.hidden)
         self.time_out = nn.Linear(config.hidden, n)
         self.band_norm = nn.LayerNorm(n)
-        self.mixer = _mixer(config)
+        self.mixer: nn.Module = (Attention(n, config.heads) if config.mixer == "attention"
+                                 else Recurrence(n, config.hidden))
         self.inner = nn.Sequential(
             nn.LayerNorm(n), nn.Linear(n, 2 * n), nn.GELU(approximate="tanh"), nn.Linear(2 * n, n))
 

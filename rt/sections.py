@@ -127,7 +127,7 @@ class NetworkSection(Section):
     features: PositiveInt = 48
     hidden: PositiveInt = 64
     layers: PositiveInt = 3
-    mixer: Literal["fixed", "attention", "recurrent"] = "attention"
+    mixer: Literal["attention", "recurrent"] = "attention"
     heads: PositiveInt = 4
     mask_hidden: PositiveInt = 48
 
@@ -140,7 +140,7 @@ class NetworkSection(Section):
         covered = sum(count * width for count, width in self.bands)
         if covered != spec.bins:
             raise ValueError(f"bands cover {covered} bins, n_fft {self.n_fft} has {spec.bins}")
-        if self.mixer != "recurrent" and self.features % self.heads:
+        if self.mixer == "attention" and self.features % self.heads:
             raise ValueError(f"features {self.features} must be a multiple of heads {self.heads}")
         return self
 

@@ -17,7 +17,7 @@ from rt.spec import METADATA_KEY
 from tests.conftest import SMALL
 
 
-@pytest.mark.parametrize("mixer", ["fixed", "attention", "recurrent"])
+@pytest.mark.parametrize("mixer", ["attention", "recurrent"])
 def test_every_tier_and_mixer_exports_and_agrees(tmp_path: Path, mixer: str) -> None:
     out = tmp_path / "m.onnx"
     assert main(["--untrained", "ultra", "-o", str(out), "--hops", "200",

@@ -1,4 +1,4 @@
-"""The streaming network: step equals sequence, unity, bounded state, causality, all mixers."""
+"""The streaming network: step equals sequence, unity, bounded state, causality, both mixers."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from model.stft import STFT
 from rt.sections import NetworkSection
 
 
-@pytest.fixture(params=["fixed", "attention", "recurrent"])
+@pytest.fixture(params=["attention", "recurrent"])
 def network(request: pytest.FixtureRequest) -> Iterator[BandSplitRNN]:
     with torch.no_grad():
         yield BandSplitRNN(SMALL.model_copy(update={"mixer": request.param})).eval()

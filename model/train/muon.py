@@ -18,15 +18,15 @@ class Muon(Optimizer):
     https://kellerjordan.github.io/posts/muon/), sized like a step of Adam's (Liu et al., arXiv
     2502.16982, section 2.2), so that one learning rate does for both.
 
-    Matrices of their own are those of the streaming network's layers, every gate of its GRUs,
-    every head of a FixedAttention, and every band's first one in the mask heads. Biases, gains and
-    what meets the spectrum are left to AdamW, as is all of any other network.
+    Matrices of their own are those of the streaming network's layers, every gate of its GRUs, and
+    every band's first one in the mask heads. Biases, gains and what meets the spectrum are left
+    to AdamW, as is all of any other network.
     """
 
     def __init__(self, network: nn.Module, lr: float, weight_decay: float) -> None:
         gates, matrices, rest = [], [], []
         for name, parameter in network.named_parameters():
-            inside = name.startswith("layers.") and parameter.dim() >= 2
+            inside = name.startswith("layers.") and parameter.dim() == 2
             if inside and ".time.weight_" in name:
                 gates.append(parameter)
             elif inside or name == "heads.inner":
