@@ -62,6 +62,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _export(args: argparse.Namespace) -> None:
     network, spec = _network(args)
+    if len(spec.stems) < 2:
+        raise ExportError(f"stems {list(spec.stems)}: one alone is the input itself, there is "
+                          "nothing to separate; a network needs two or more")
     output: Path = args.output
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")

@@ -1,7 +1,8 @@
 """torch -> ONNX: one hop of a BandSplitRNN as a graph with static shapes and named states.
 
-Spectrum and states in, masks and next states out, the StreamSpec in the metadata. The STFT stays
-outside: ONNX Runtime's is slow, and the live engine has its own.
+Compressed spectrum and states in, the masks of all stems but the last and next states out, the
+StreamSpec in the metadata. What stays outside (the STFT pair, the compression, the last stem) costs
+ONNX Runtime more than the live engine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 
 from export.hop import Hop
 from model.network import BandSplitRNN
-from rt.session import MASKS, NEXT, SPECTRUM
+from rt.session import COMPRESSED, MASKS, NEXT
 from rt.spec import CHANNELS, StreamSpec
 
 OPSET = 20  # the first one with a Gelu
@@ -31,7 +32,7 @@ def write_step_graph(network: BandSplitRNN, spec: StreamSpec, path: Path) -> onn
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Hop(network).eval(), arguments, str(path), dynamo=False, opset_version=OPSET,
-            input_names=[SPECTRUM, *names], output_names=[MASKS, *(n + NEXT for n in names)])
+            input_names=[COMPRESSED, *names], output_names=[MASKS, *(n + NEXT for n in names)])
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, spec.to_metadata())
     model.producer_name, model.producer_version = "bandsplit-live", spec.version

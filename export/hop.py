@@ -13,12 +13,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.bands import BandSplit, MaskHeads, compress
+from model.bands import BandSplit, MaskHeads
 from model.network import Attention, BandSplitRNN, Layer
 
 
 class Hop(nn.Module):
-    """spectrum [bins, 4] and states, each [bands, hidden] -> masks [stems, bins, 4] and states."""
+    """compressed spectrum [bins, 4] and states, each [bands, hidden] -> masks of all stems but the
+    last, [stems - 1, bins, 4], and states."""
 
     def __init__(self, network: BandSplitRNN) -> None:
         super().__init__()
@@ -26,8 +27,8 @@ class Hop(nn.Module):
         self.layers = nn.ModuleList([_Layer(cast(Layer, layer)) for layer in network.layers])
         self.heads = _Heads(network.heads)
 
-    def forward(self, spectrum: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        x = self.split(spectrum)
+    def forward(self, compressed: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        x = self.split(compressed)
         after = []
         for layer, state in zip(self.layers, states, strict=True):
             x, state = layer(x, state)
@@ -49,9 +50,9 @@ class _Split(nn.Module):
         self.bins = [count * width for count, width in split.groups]
         self.weights = nn.ParameterList([_packable(weight) for weight in split.weights])
 
-    def forward(self, spectrum: Tensor) -> Tensor:
+    def forward(self, compressed: Tensor) -> Tensor:
         """[bins, 4] -> [bands, features]"""
-        bands = compress(spectrum).split(self.bins)
+        bands = compressed.split(self.bins)
         parts = [band.reshape(count, 1, weight.shape[-2]) @ weight
                  for band, count, weight in zip(bands, self.counts, self.weights, strict=True)]
         return self.split.norm(torch.cat(parts).squeeze(1) + self.split.bias)
@@ -105,28 +106,29 @@ class _Attention(nn.Module):
 
 
 class _Heads(nn.Module):
-    """The last weights are stacked by stem, so that what they give needs no moving. One product
-    takes the mean over the stems off the masks and adds the biases."""
+    """Masks add up to one because their weights and biases are made to; the last stem is left out.
+    The last weights are stacked by stem, so that what they give needs no moving."""
 
     def __init__(self, heads: MaskHeads) -> None:
         super().__init__()
         self.heads = heads
         self.counts = [count for count, _ in heads.groups]
-        self.outer = nn.ParameterList([
-            _packable(weight) if len(weight) == 1 else
-            nn.Parameter(weight.detach().unflatten(-1, (heads.stems, -1)).movedim(2, 0)
-                         .contiguous()) for weight in heads.outer])
-        self.centre = nn.Parameter(torch.eye(heads.stems) - 1 / heads.stems)
+        self.stems = heads.stems - 1
+        self.outer = nn.ParameterList()
+        for weight in heads.outer:
+            by_stem = weight.detach().unflatten(-1, (heads.stems, -1))
+            by_stem = (by_stem - by_stem.mean(2, keepdim=True))[:, :, :-1]
+            self.outer.append(_packable(by_stem.flatten(2)) if len(weight) == 1 else
+                              nn.Parameter(by_stem.movedim(2, 0).contiguous()))
         bias = heads.outer_bias.detach() - heads.outer_bias.detach().mean(0)
         bias[..., :heads.values // 2] += 1 / heads.stems
-        self.bias = nn.Parameter(bias.flatten(1))
+        self.bias = nn.Parameter(bias[:-1].flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[bands, features] -> masks [stems, bins, 4]"""
+        """[bands, features] -> masks [stems - 1, bins, 4]"""
         heads = self.heads
         x = torch.tanh(heads.norm(x)[:, None] @ heads.inner + heads.inner_bias[:, None])
         # products [stems, count, 1, width · values], a lone band's [1, 1, stems · width · values]
-        parts = [(rows @ weight).reshape(heads.stems, -1)
+        parts = [(rows @ weight).reshape(self.stems, -1)
                  for rows, weight in zip(x.split(self.counts), self.outer, strict=True)]
-        masks = torch.addmm(self.bias, self.centre, torch.cat(parts, 1))
-        return masks.reshape(heads.stems, -1, heads.values)
+        return (torch.cat(parts, 1) + self.bias).reshape(self.stems, -1, heads.values)

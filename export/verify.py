@@ -12,7 +12,7 @@ from model.network import BandSplitRNN
 from rt.separator import Separator
 from rt.session import Session
 from rt.spec import CHANNELS, StreamSpec
-from rt.stft import Analyzer
+from rt.stft import StreamingSTFT
 
 TOLERANCE = 1e-4
 
@@ -38,14 +38,14 @@ def compare_with_torch(network: BandSplitRNN, path: Path, hops: int) -> float:
     """Largest absolute difference of masks and states over `hops` hops with carried state."""
     session = Session(path, "cpu")
     spec = session.spec
-    analyzer = Analyzer(spec)
+    stft = StreamingSTFT(spec)
     state = network.fresh_state()
     worst = 0.0
     with torch.no_grad():
         for hop in probe_signal(spec, hops).reshape(hops, spec.hop, CHANNELS):
-            spectrum = analyzer.push(hop)
+            spectrum = stft.analyse(hop)
             masks, state = network.step(torch.from_numpy(spectrum)[None], state)
-            pairs = [(session.step(spectrum), masks[0].numpy())]
+            pairs = [(session.step(spectrum), masks[0, :-1].numpy())]
             pairs += zip(session.states().values(), (s[0].numpy() for s in state), strict=True)
             worst = max(worst, *(float(np.abs(a - b).max()) for a, b in pairs))
     return worst

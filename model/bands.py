@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from rt.spec import COMPRESSION, FLOOR
+
 Groups = Sequence[tuple[int, int]]  # (number of bands, bins in each), from low to high
 
 
@@ -21,9 +23,9 @@ def _weights(*shape: int, scale: float = 1.0) -> nn.Parameter:
 
 
 def compress(spectrum: Tensor) -> Tensor:
-    """[..., values] -> the same, its magnitude to the power of 0.3."""
+    """[..., values] -> the same, its magnitude over all values to the power of COMPRESSION."""
     power = spectrum.square().sum(-1, keepdim=True)
-    return spectrum * (power + 1e-8).pow(-0.35)
+    return spectrum * (power + FLOOR).pow((COMPRESSION - 1) / 2)
 
 
 class BandSplit(nn.Module):

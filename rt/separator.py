@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from rt.spec import CHANNELS, StreamSpec
-from rt.stft import Analyzer, Synthesizer
+from rt.stft import StreamingSTFT
 
 
 class Masker(Protocol):
@@ -19,18 +19,19 @@ class Masker(Protocol):
     spec: StreamSpec
 
     def step(self, spectrum: np.ndarray) -> np.ndarray:
-        """spectrum [bins, 4] -> masks [stems, bins, 4]; may return the same buffer every time."""
+        """spectrum [bins, 4] -> masks [stems - 1, bins, 4]: the last stem is what the others leave
+        of the input. May return the same buffer every time."""
         ...
 
     def reset(self) -> None: ...
 
 
 class EqualShares:
-    """Masks of 1/stems everywhere: stems that add up to the delayed input. For tests, benches."""
+    """Masks of 1/stems everywhere. For tests, benches."""
 
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
-        self.masks = np.zeros((len(spec.stems), spec.bins, 2 * CHANNELS), np.float32)
+        self.masks = np.zeros((len(spec.stems) - 1, spec.bins, 2 * CHANNELS), np.float32)
         self.masks[..., :CHANNELS] = 1 / len(spec.stems)
 
     def step(self, spectrum: np.ndarray) -> np.ndarray:
@@ -40,13 +41,13 @@ class EqualShares:
 
 
 class Separator:
-    """One thread at a time. Stems trail the input by `spec.algorithmic_latency` samples."""
+    """One thread at a time. Stems trail the input by `spec.algorithmic_latency` samples, and add up
+    to it."""
 
     def __init__(self, masker: Masker) -> None:
         self.spec = masker.spec
         self._masker = masker
-        self._analyzer = Analyzer(self.spec)
-        self._synthesizer = Synthesizer(self.spec)
+        self._stft = StreamingSTFT(self.spec)
         self._masks = EqualShares(self.spec).masks
         self._pending = np.zeros((self.spec.hop, CHANNELS), np.float32)
         self._filled = 0
@@ -54,22 +55,21 @@ class Separator:
     def reset(self) -> None:
         """Back to silence: empty history, initial state."""
         self._masker.reset()
-        self._analyzer.reset()
-        self._synthesizer.reset()
+        self._stft.reset()
         self._masks = EqualShares(self.spec).masks
         self._filled = 0
 
     def step(self, hop: np.ndarray, fresh: bool = True) -> np.ndarray:
-        """hop [H, 2] -> stems [H, stems, 2], a view overwritten by the next call.
+        """hop [H, 2] -> stems [H, stems, 2], a buffer overwritten by the next call.
 
         fresh=False puts the newest masks there are on this spectrum without asking the network:
-        a twentieth of the time, for an engine that has fallen behind. The network's state stands
+        a tenth of the time, for an engine that has fallen behind. The network's state stands
         still meanwhile.
         """
-        spectrum = self._analyzer.push(hop)
+        spectrum = self._stft.analyse(hop)
         if fresh:
             self._masks = self._masker.step(spectrum)
-        return self._synthesizer.push(spectrum, self._masks)
+        return self._stft.synthesise(self._masks)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """samples [n, 2], any n -> stems [m, stems, 2] for the hops that are now complete.

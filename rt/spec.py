@@ -15,7 +15,10 @@ import numpy as np
 
 CHANNELS = 2  # the networks are stereo; mono input is doubled before it gets here
 METADATA_KEY = "bandsplit_live.stream_spec"
-FORMAT = 1
+FORMAT = 2  # of the graph as well: what it reads and gives (rt.session)
+# The networks read a spectrum whose magnitude, over both channels of a bin, is raised to this
+# power; the floor, of its square, keeps silence finite.
+COMPRESSION, FLOOR = 0.3, 1e-8
 
 
 class SpecError(ValueError):

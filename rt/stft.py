@@ -1,11 +1,12 @@
 """Streaming STFT pair, one hop at a time, for stereo in and stereo stems out.
 
 Left and right travel as one complex signal (left + i·right), so a stereo frame costs one complex
-FFT, and all stems share one batched inverse. Compiled without the GIL: a step must not wait for
-whatever else Python does. `python -m bench.latency` times it apart from the network.
+FFT, and a stem one more. The last stem needs none: it is what the others leave of the input, so
+that the stems add up to it whatever the masks are. Compiled without the GIL: a step must not wait
+for whatever else Python does. `python -m bench.latency` times it apart from the network.
 
 A spectrum is float32 [bins, 4]: real left, real right, imaginary left, imaginary right.
-Masks are float32 [stems, bins, 4] in the same order.
+Masks are float32 [stems - 1, bins, 4] in the same order.
 """
 
 from __future__ import annotations
@@ -18,28 +19,61 @@ from numba import njit
 from rt.spec import CHANNELS, StreamSpec
 
 _jit: Any = njit(nogil=True, fastmath=True, cache=True)
+# Indices are unsigned: signed ones may be negative in Python, and checking that keeps a loop from
+# being vectorised.
+_0, _1, _2, _3, _4 = (np.uint64(i) for i in range(5))
 
 
 @_jit
-def _fft(xr, xi, yr, yi, cos, sin, batch):
-    """Stockham FFT (radix 4, one radix-2 stage where needed) over arrays [n, batch] laid flat.
+def _first_pass(xr, xi, yr, yi, cos, sin):
+    """Radix 4 where every butterfly has factors of its own: vectors run across butterflies."""
+    quarter = np.uint64(cos.shape[0]) >> _2
+    b, c, d = quarter, _2 * quarter, _3 * quarter
+    for p in range(quarter):
+        c1, s1 = cos[p], sin[p]
+        c2, s2 = c1 * c1 - s1 * s1, c1 * s1 + c1 * s1
+        c3, s3 = c1 * c2 - s1 * s2, c1 * s2 + s1 * c2
+        sum_ac_r, sum_ac_i = xr[p] + xr[c + p], xi[p] + xi[c + p]
+        dif_ac_r, dif_ac_i = xr[p] - xr[c + p], xi[p] - xi[c + p]
+        sum_bd_r, sum_bd_i = xr[b + p] + xr[d + p], xi[b + p] + xi[d + p]
+        rot_bd_r, rot_bd_i = xi[d + p] - xi[b + p], xr[b + p] - xr[d + p]
+        o = p << _2
+        yr[o] = sum_ac_r + sum_bd_r
+        yi[o] = sum_ac_i + sum_bd_i
+        ur, ui = dif_ac_r - rot_bd_r, dif_ac_i - rot_bd_i
+        yr[o + _1] = ur * c1 - ui * s1
+        yi[o + _1] = ur * s1 + ui * c1
+        ur, ui = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
+        yr[o + _2] = ur * c2 - ui * s2
+        yi[o + _2] = ur * s2 + ui * c2
+        ur, ui = dif_ac_r + rot_bd_r, dif_ac_i + rot_bd_i
+        yr[o + _3] = ur * c3 - ui * s3
+        yi[o + _3] = ur * s3 + ui * c3
+
+
+@_jit
+def _fft(xr, xi, yr, yi, cos, sin):
+    """Stockham FFT, radix 4 with one pass of radix 2 where needed.
 
     Returns True when the result is in (xr, xi), False when it is in (yr, yi); the other pair is
     scratch. Real and imaginary part swapped on the way in and out make it the inverse.
     """
-    n = cos.shape[0]
-    stride = 1
-    in_x = True
-    while n >= 4:
-        quarter = n // 4
-        m = stride * batch
+    _first_pass(xr, xi, yr, yi, cos, sin)
+    in_x = False
+    xr, xi, yr, yi = yr, yi, xr, xi
+    n = np.uint64(cos.shape[0]) >> _2
+    m = _4  # butterflies with the same factors, which lie side by side
+    while n >= _4:
+        quarter = n >> _2
         for p in range(quarter):
-            c1, s1 = cos[p * stride], sin[p * stride]
-            c2, s2 = cos[2 * p * stride], sin[2 * p * stride]
-            c3, s3 = cos[3 * p * stride], sin[3 * p * stride]
-            a, b = m * p, m * (p + quarter)
-            c, d = m * (p + 2 * quarter), m * (p + 3 * quarter)
-            o = 4 * p * m
+            w = p * m
+            c1, s1 = cos[w], sin[w]
+            c2, s2 = cos[_2 * w], sin[_2 * w]
+            c3, s3 = cos[_3 * w], sin[_3 * w]
+            a, b = w, w + m * quarter
+            c, d = b + m * quarter, b + _2 * m * quarter
+            o = _4 * w
+            o1, o2, o3 = o + m, o + _2 * m, o + _3 * m
             for t in range(m):
                 sum_ac_r, sum_ac_i = xr[a + t] + xr[c + t], xi[a + t] + xi[c + t]
                 dif_ac_r, dif_ac_i = xr[a + t] - xr[c + t], xi[a + t] - xi[c + t]
@@ -48,20 +82,19 @@ def _fft(xr, xi, yr, yi, cos, sin, batch):
                 yr[o + t] = sum_ac_r + sum_bd_r
                 yi[o + t] = sum_ac_i + sum_bd_i
                 ur, ui = dif_ac_r - rot_bd_r, dif_ac_i - rot_bd_i
-                yr[o + m + t] = ur * c1 - ui * s1
-                yi[o + m + t] = ur * s1 + ui * c1
+                yr[o1 + t] = ur * c1 - ui * s1
+                yi[o1 + t] = ur * s1 + ui * c1
                 ur, ui = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
-                yr[o + 2 * m + t] = ur * c2 - ui * s2
-                yi[o + 2 * m + t] = ur * s2 + ui * c2
+                yr[o2 + t] = ur * c2 - ui * s2
+                yi[o2 + t] = ur * s2 + ui * c2
                 ur, ui = dif_ac_r + rot_bd_r, dif_ac_i + rot_bd_i
-                yr[o + 3 * m + t] = ur * c3 - ui * s3
-                yi[o + 3 * m + t] = ur * s3 + ui * c3
+                yr[o3 + t] = ur * c3 - ui * s3
+                yi[o3 + t] = ur * s3 + ui * c3
         xr, xi, yr, yi = yr, yi, xr, xi
         in_x = not in_x
-        n //= 4
-        stride *= 4
-    if n == 2:
-        m = stride * batch
+        n >>= _2
+        m <<= _2
+    if n == _2:
         for t in range(m):
             ar, ai, br, bi = xr[t], xi[t], xr[m + t], xi[m + t]
             yr[t], yi[t] = ar + br, ai + bi
@@ -71,116 +104,136 @@ def _fft(xr, xi, yr, yi, cos, sin, batch):
 
 
 @_jit
-def _analyse(history, oldest, window, spectrum, ar, ai, br, bi, cos, sin):
-    """history [n_fft, 2] is circular, its oldest sample at `oldest`; fills spectrum [bins, 4]."""
-    n = window.shape[0]
-    for k in range(n):
-        j = (oldest + k) & (n - 1)
-        ar[k] = history[j, 0] * window[k]
-        ai[k] = history[j, 1] * window[k]
-    if _fft(ar, ai, br, bi, cos, sin, 1):
+def _window(history, oldest, window, ar, ai):
+    """The frame, oldest sample first, out of a circular history [n_fft, 2]."""
+    n = np.uint64(window.shape[0])
+    start = np.uint64(oldest)
+    turn = n - start
+    for k in range(turn):
+        ar[k] = history[start + k, 0] * window[k]
+        ai[k] = history[start + k, 1] * window[k]
+    for k in range(start):
+        ar[turn + k] = history[k, 0] * window[turn + k]
+        ai[turn + k] = history[k, 1] * window[turn + k]
+
+
+@_jit
+def _push(history, at, hop):
+    """-> where the oldest sample is now"""
+    n = history.shape[0]
+    for k in range(hop.shape[0]):
+        j = np.uint64((at + k) & (n - 1))
+        history[j, 0], history[j, 1] = hop[k, 0], hop[k, 1]
+    return (at + hop.shape[0]) & (n - 1)
+
+
+@_jit
+def _analyse(history, at, hop, window, spectrum, ar, ai, br, bi, cos, sin):
+    """Takes a hop into the circular history and fills spectrum [bins, 4]; -> where the oldest
+    sample of the history is."""
+    oldest = _push(history, at, hop)
+    _window(history, oldest, window, ar, ai)
+    if _fft(ar, ai, br, bi, cos, sin):
         zr, zi = ar, ai
     else:
         zr, zi = br, bi
+    n = np.uint64(window.shape[0])
     half = np.float32(0.5)
-    for k in range(n // 2 + 1):  # split left + i·right by conjugate symmetry
-        q = (n - k) & (n - 1)
+    spectrum[0, 0], spectrum[0, 1], spectrum[0, 2], spectrum[0, 3] = zr[0], zi[0], 0, 0
+    for k in range(_1, (n >> _1) + _1):  # split left + i·right by conjugate symmetry
+        q = n - k
         spectrum[k, 0] = half * (zr[k] + zr[q])
         spectrum[k, 1] = half * (zi[k] + zi[q])
         spectrum[k, 2] = half * (zi[k] - zi[q])
         spectrum[k, 3] = half * (zr[q] - zr[k])
+    return oldest
 
 
 @_jit
-def _synthesise(spectrum, masks, window, tail, hop, ar, ai, br, bi, cos, sin):
+def _mask(spectrum, mask, ar, ai):
+    """The product as left + i·right over all n_fft frequencies."""
+    n = np.uint64(ar.shape[0])
+    last = n >> _1
+    for k in (_0, last):  # real signals have no imaginary part here
+        ar[k] = spectrum[k, 0] * mask[k, 0] - spectrum[k, 2] * mask[k, 2]
+        ai[k] = spectrum[k, 1] * mask[k, 1] - spectrum[k, 3] * mask[k, 3]
+    for k in range(_1, last):
+        xlr, xrr, xli, xri = spectrum[k, 0], spectrum[k, 1], spectrum[k, 2], spectrum[k, 3]
+        mlr, mrr, mli, mri = mask[k, 0], mask[k, 1], mask[k, 2], mask[k, 3]
+        lr, li = xlr * mlr - xli * mli, xlr * mli + xli * mlr
+        rr, ri = xrr * mrr - xri * mri, xrr * mri + xri * mrr
+        ar[k], ai[k] = lr - ri, li + rr
+        ar[n - k], ai[n - k] = lr + ri, rr - li
+
+
+@_jit
+def _synthesise(history, oldest, spectrum, masks, window, tails, out, ar, ai, br, bi, cos, sin):
     """Masks the spectrum, transforms back and overlap-adds.
 
-    tail [synthesis, stems, 2] holds the running overlap; its first hop is complete on return.
+    tails [stems - 1, 2, synthesis] hold the running overlap, whose first hop is complete and goes
+    to out [hop, stems, 2]; the last stem is what the others leave of the delayed input.
     """
-    stems = masks.shape[0]
-    n = cos.shape[0]
-    last = n // 2
-    for k in range(last + 1):
-        xlr, xrr, xli, xri = spectrum[k, 0], spectrum[k, 1], spectrum[k, 2], spectrum[k, 3]
-        q = n - k
-        for s in range(stems):
-            mlr, mrr, mli, mri = masks[s, k, 0], masks[s, k, 1], masks[s, k, 2], masks[s, k, 3]
-            lr, li = xlr * mlr - xli * mli, xlr * mli + xli * mlr
-            rr, ri = xrr * mrr - xri * mri, xrr * mri + xri * mrr
-            if k == 0 or k == last:  # real signals have no imaginary part here
-                ar[k * stems + s], ai[k * stems + s] = lr, rr
-            else:
-                ar[k * stems + s], ai[k * stems + s] = lr - ri, li + rr
-                ar[q * stems + s], ai[q * stems + s] = lr + ri, rr - li
-    if _fft(ai, ar, bi, br, cos, sin, stems):  # real and imaginary swapped: the inverse
-        zr, zi = ar, ai
-    else:
-        zr, zi = br, bi
-    size = window.shape[0]
-    for t in range(size - hop):
-        for s in range(stems):
-            tail[t, s, 0] = tail[t + hop, s, 0]
-            tail[t, s, 1] = tail[t + hop, s, 1]
-    for t in range(size - hop, size):
-        for s in range(stems):
-            tail[t, s, 0] = 0
-            tail[t, s, 1] = 0
+    n, size = np.uint64(cos.shape[0]), np.uint64(window.shape[0])
+    hop, stems = np.uint64(out.shape[0]), np.uint64(masks.shape[0])
     first = n - size
-    for t in range(size):
-        for s in range(stems):
-            tail[t, s, 0] += window[t] * zr[(first + t) * stems + s]
-            tail[t, s, 1] += window[t] * zi[(first + t) * stems + s]
+    for t in range(hop):
+        j = (np.uint64(oldest) + first + t) & (n - _1)
+        out[t, stems, 0], out[t, stems, 1] = history[j, 0], history[j, 1]
+    for s in range(stems):
+        _mask(spectrum, masks[s], ar, ai)
+        if _fft(ai, ar, bi, br, cos, sin):  # real and imaginary swapped: the inverse
+            zr, zi = ar, ai
+        else:
+            zr, zi = br, bi
+        left, right = tails[s, 0], tails[s, 1]
+        for t in range(hop):
+            x = left[t] + window[t] * zr[first + t]
+            y = right[t] + window[t] * zi[first + t]
+            out[t, s, 0], out[t, s, 1] = x, y
+            out[t, stems, 0] -= x
+            out[t, stems, 1] -= y
+        for t in range(hop, size - hop):
+            left[t - hop] = left[t] + window[t] * zr[first + t]
+            right[t - hop] = right[t] + window[t] * zi[first + t]
+        for t in range(size - hop, size):
+            left[t - hop] = window[t] * zr[first + t]
+            right[t - hop] = window[t] * zi[first + t]
 
 
-def _twiddles(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
-    angle = 2 * np.pi * np.arange(n_fft) / n_fft
-    return np.cos(angle).astype(np.float32), (-np.sin(angle)).astype(np.float32)
-
-
-class Analyzer:
-    """Keeps the last n_fft samples; every hop gives the spectrum of the frame that ends with it."""
+class StreamingSTFT:
+    """Keeps the last n_fft samples and the overlap of the stems. One thread at a time: analysis and
+    synthesis share their scratch memory, because what a step does not touch need not be fetched."""
 
     def __init__(self, spec: StreamSpec) -> None:
-        self._window = spec.analysis_window().astype(np.float32)
-        self._twiddles = _twiddles(spec.n_fft)
+        masked = len(spec.stems) - 1
+        angle = 2 * np.pi * np.arange(spec.n_fft) / spec.n_fft
+        self._analysis = spec.analysis_window().astype(np.float32)
+        # the inverse FFT's 1/n is folded into the window
+        self._synthesis = (spec.synthesis_window() / spec.n_fft).astype(np.float32)
+        self._twiddles = np.cos(angle).astype(np.float32), (-np.sin(angle)).astype(np.float32)
         self._scratch = [np.zeros(spec.n_fft, np.float32) for _ in range(4)]
         self._history = np.zeros((spec.n_fft, CHANNELS), np.float32)
         self._oldest = 0
-        self.spectrum = np.zeros((spec.bins, 2 * CHANNELS), np.float32)
+        self._tails = np.zeros((masked, CHANNELS, spec.synthesis), np.float32)
+        self._spectrum = np.zeros((spec.bins, 2 * CHANNELS), np.float32)
+        self._stems = np.zeros((spec.hop, masked + 1, CHANNELS), np.float32)
 
     def reset(self) -> None:
+        """Back to silence."""
         self._history[:] = 0
         self._oldest = 0
+        self._tails[:] = 0
 
-    def push(self, hop: np.ndarray) -> np.ndarray:
-        """hop [H, 2] float32 -> spectrum [bins, 4], a buffer overwritten by the next call."""
-        size, at = len(self._history), self._oldest
-        first = min(len(hop), size - at)
-        self._history[at:at + first] = hop[:first]
-        self._history[:len(hop) - first] = hop[first:]
-        self._oldest = (at + len(hop)) % size
-        _analyse(self._history, self._oldest, self._window, self.spectrum,
-                 *self._scratch, *self._twiddles)
-        return self.spectrum
+    def analyse(self, hop: np.ndarray) -> np.ndarray:
+        """hop [H, 2] float32 -> spectrum [bins, 4] of the frame that ends with it, a buffer
+        overwritten by the next call."""
+        self._oldest = _analyse(self._history, self._oldest, hop, self._analysis, self._spectrum,
+                                *self._scratch, *self._twiddles)
+        return self._spectrum
 
-
-class Synthesizer:
-    """Applies masks to a spectrum and overlap-adds the stems."""
-
-    def __init__(self, spec: StreamSpec) -> None:
-        self._hop = spec.hop
-        # the inverse FFT's 1/n is folded into the window
-        self._window = (spec.synthesis_window() / spec.n_fft).astype(np.float32)
-        self._twiddles = _twiddles(spec.n_fft)
-        self._scratch = [np.zeros(spec.n_fft * len(spec.stems), np.float32) for _ in range(4)]
-        self._tail = np.zeros((spec.synthesis, len(spec.stems), CHANNELS), np.float32)
-
-    def reset(self) -> None:
-        self._tail[:] = 0
-
-    def push(self, spectrum: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """spectrum [bins, 4], masks [stems, bins, 4] -> stems [H, stems, 2], a view overwritten
-        by the next call."""
-        _synthesise(spectrum, masks, self._window, self._tail, self._hop,
-                    *self._scratch, *self._twiddles)
-        return self._tail[:self._hop]
+    def synthesise(self, masks: np.ndarray) -> np.ndarray:
+        """masks [stems - 1, bins, 4] on the newest spectrum -> stems [H, stems, 2], a buffer
+        overwritten by the next call."""
+        _synthesise(self._history, self._oldest, self._spectrum, masks, self._synthesis,
+                    self._tails, self._stems, *self._scratch, *self._twiddles)
+        return self._stems

@@ -53,7 +53,7 @@ class Worker:
     """Runs on its own thread from `start` to `stop`; both belong to the engine's main thread.
 
     Wherever the backlog is more than the queue allows, hops are computed with the masks of the
-    last one that was in time (a twentieth of the work) until none is late, so every hop is
+    last one that was in time (a tenth of the work) until none is late, so every hop is
     written and recordings stay whole. Only a backlog that the ring has lost is jumped over.
     """
 

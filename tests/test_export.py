@@ -25,7 +25,7 @@ def test_every_tier_and_mixer_exports_and_agrees(tmp_path: Path, mixer: str) -> 
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
     spec = Session(out, "cpu").spec
-    assert [i.name for i in model.graph.input] == ["spectrum", "time_0", "time_1"]
+    assert [i.name for i in model.graph.input] == ["compressed", "time_0", "time_1"]
     assert (spec.hop, spec.synthesis, spec.tier, spec.trained) == (128, 256, "ultra", False)
     stored = {p.key: p.value for p in model.metadata_props}
     assert json.loads(stored[METADATA_KEY])["trained"] is False
@@ -81,7 +81,8 @@ def test_a_failed_comparison_writes_nothing(
 @pytest.mark.parametrize("arguments", [
     ["-c", "nosuch", "-o", "m.onnx"], ["--untrained", "nosuch", "-o", "m.onnx"],
     ["-o", "m.onnx"], ["--untrained", "live", "-o", "m.onnx", "--hops", "10"],
-    ["--untrained", "live", "-o", "m.onnx", "engine.slak=1"]])
+    ["--untrained", "live", "-o", "m.onnx", "engine.slak=1"],
+    ["--untrained", "live", "-o", "m.onnx", "network.live.stems=[vocals]"]])
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
     result = subprocess.run([sys.executable, "-m", "export", *arguments], cwd=tmp_path,
                             capture_output=True, text=True, timeout=120, check=False)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rt.spec import METADATA_KEY, SpecError, StateSpec, StreamSpec
+from rt.spec import FORMAT, METADATA_KEY, SpecError, StateSpec, StreamSpec
 
 
 @pytest.mark.parametrize(("synthesis", "hop"), [(512, 256), (256, 128), (1024, 256), (2048, 512)])
@@ -27,10 +27,20 @@ def test_an_untrained_graph_says_so() -> None:
 
 @pytest.mark.parametrize("metadata", [
     {}, {METADATA_KEY: "{"}, {METADATA_KEY: "{}"}, {METADATA_KEY: '{"format": 99}'},
-    {METADATA_KEY: '{"format": 1, "trained": false, "algorithmic_latency": 1, "states": []}'}])
+    {METADATA_KEY: f'{{"format": {FORMAT}, "trained": false, "algorithmic_latency": 1, '
+                   '"states": []}'}])
 def test_foreign_metadata_is_a_clear_error(metadata: dict[str, str]) -> None:
     with pytest.raises(SpecError, match="export"):
         StreamSpec.from_metadata(metadata)
+
+
+def test_a_graph_of_an_earlier_format_is_refused() -> None:
+    """It would read and give other tensors than today's."""
+    stored = StreamSpec().to_metadata()[METADATA_KEY]
+    earlier = stored.replace(f'"format": {FORMAT}', f'"format": {FORMAT - 1}')
+    assert earlier != stored
+    with pytest.raises(SpecError, match=r"another format than .*: export it again"):
+        StreamSpec.from_metadata({METADATA_KEY: earlier})
 
 
 @pytest.mark.parametrize("wrong", [
