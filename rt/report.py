@@ -6,12 +6,14 @@ Apart from the consoles because scripts and benches print the same figures witho
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from rt.status import EngineInfo, Snapshot, Times
 
 LATE_SHARE_WORTH_A_HINT = 0.01
+_STEPS = re.compile(r": \d+ steps\b")  # of training; before it stands what a model has heard
 
 
 def dbfs(level: float) -> float:
@@ -30,8 +32,7 @@ def banner(info: EngineInfo, more: Sequence[tuple[str, str]] = ()) -> str:
     rate = f"{info.sample_rate} Hz"
     if info.sample_rate != spec.sample_rate:
         rate += f", resampled to the model's {spec.sample_rate} Hz"
-    # what a model has heard comes before the first colon, the steps of its training after it
-    trained = f"trained on {spec.trained_on.split(':')[0]}" if spec.trained_on else "untrained"
+    trained = f"trained on {_STEPS.split(spec.trained_on)[0]}" if spec.trained_on else "untrained"
     rows = [
         ("input", info.input),
         ("output", info.output),

@@ -53,6 +53,14 @@ def test_the_banner_names_everything_and_its_budget_adds_up() -> None:
     assert budget[-1][-2:] == ["11.61", "ms"]
 
 
+@pytest.mark.parametrize(("trained_on", "heard"), [
+    ("Free: all of it, 5 songs: 901 steps of 6 segments; 20 steps", "Free: all of it, 5 songs"),
+    ("my band: demo tapes", "my band: demo tapes"), ("two songs", "two songs")])
+def test_the_banner_tells_what_was_heard_and_not_the_steps(trained_on: str, heard: str) -> None:
+    spec = dataclasses.replace(INFO.spec, trained_on=trained_on)
+    assert f"trained on {heard}\n" in banner(dataclasses.replace(INFO, spec=spec))
+
+
 def test_the_banner_warns_of_an_untrained_model_and_passes_warnings_on() -> None:
     untrained = dataclasses.replace(INFO, spec=StreamSpec(), warnings=("no real-time priority",))
     text = banner(untrained)
