@@ -113,7 +113,10 @@ class Session:
 
     def step(self, spectrum: np.ndarray) -> np.ndarray:
         """spectrum [bins, 4] -> masks [stems - 1, bins, 4], a buffer overwritten by the next
-        step."""
+        step. Raises ValueError for another shape."""
+        if spectrum.shape != self._compressed.shape:
+            raise ValueError(f"a spectrum is {list(self._compressed.shape)}, "
+                             f"not {list(spectrum.shape)}")
         _compress(spectrum, self._compressed)
         self._session.run_with_iobinding(self._bindings[self._turn], self._options)
         self._turn ^= 1

@@ -217,6 +217,8 @@ class StreamingSTFT:
         self._tails = np.zeros((masked, CHANNELS, spec.synthesis), np.float32)
         self._spectrum = np.zeros((spec.bins, 2 * CHANNELS), np.float32)
         self._stems = np.zeros((spec.hop, masked + 1, CHANNELS), np.float32)
+        self._hop_shape = spec.hop, CHANNELS
+        self._mask_shape = masked, *self._spectrum.shape
 
     def reset(self) -> None:
         """Back to silence."""
@@ -226,14 +228,18 @@ class StreamingSTFT:
 
     def analyse(self, hop: np.ndarray) -> np.ndarray:
         """hop [H, 2] float32 -> spectrum [bins, 4] of the frame that ends with it, a buffer
-        overwritten by the next call."""
+        overwritten by the next call. Raises ValueError for another shape."""
+        if hop.shape != self._hop_shape:
+            raise ValueError(f"a hop is {list(self._hop_shape)}, not {list(hop.shape)}")
         self._oldest = _analyse(self._history, self._oldest, hop, self._analysis, self._spectrum,
                                 *self._scratch, *self._twiddles)
         return self._spectrum
 
     def synthesise(self, masks: np.ndarray) -> np.ndarray:
         """masks [stems - 1, bins, 4] on the newest spectrum -> stems [H, stems, 2], a buffer
-        overwritten by the next call."""
+        overwritten by the next call. Raises ValueError for another shape."""
+        if masks.shape != self._mask_shape:  # compiled code would write beyond its buffers
+            raise ValueError(f"masks are {list(self._mask_shape)}, not {list(masks.shape)}")
         _synthesise(self._history, self._oldest, self._spectrum, masks, self._synthesis,
                     self._tails, self._stems, *self._scratch, *self._twiddles)
         return self._stems

@@ -132,6 +132,23 @@ def test_a_stale_step_reuses_the_newest_masks(
                                atol=1e-6 * np.abs(signal).max())
 
 
+def test_masks_and_hops_of_another_shape_are_refused(signal: np.ndarray) -> None:
+    """Compiled code checks no bounds: they would be written beyond the buffers."""
+    spec = StreamSpec()
+    stft = StreamingSTFT(spec)
+    with pytest.raises(ValueError, match=r"a hop is \[256, 2\], not \[255, 2\]"):
+        stft.analyse(signal[:255])
+    stft.analyse(signal[:256])
+    for shape in ((4, 1025, 4), (3, 1024, 4), (3, 1025, 2)):
+        with pytest.raises(ValueError, match=r"masks are \[3, 1025, 4\], not"):
+            stft.synthesise(np.zeros(shape, np.float32))
+
+
+def test_a_spectrum_of_another_shape_is_refused(step_graph: tuple[Path, object]) -> None:
+    with pytest.raises(ValueError, match=r"a spectrum is \[129, 4\], not \[1025, 4\]"):
+        Session(step_graph[0], "cpu").step(np.zeros((1025, 4), np.float32))
+
+
 def test_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[n, 2\]"):
         Separator(EqualShares(StreamSpec())).push(np.zeros((10, 1), np.float32))

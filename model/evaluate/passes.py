@@ -104,10 +104,10 @@ class NetworkMasker:
 
     @torch.no_grad()
     def step(self, spectrum: np.ndarray) -> np.ndarray:
-        """spectrum [bins, 4] -> masks [stems, bins, 4]"""
+        """spectrum [bins, 4] -> masks [stems - 1, bins, 4]"""
         batch = torch.from_numpy(spectrum)[None].to(self._device)
         masks, self._state = self._network.step(batch, self._state)
-        return masks[0].cpu().numpy()
+        return masks[0, :-1].cpu().numpy()
 
     def reset(self) -> None:
         self._state = self._network.fresh_state()
