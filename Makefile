@@ -11,13 +11,13 @@ ARGS ?=
 RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 STAMP := $(VENV)/.stamp
 
-.PHONY: live test check bench portaudio jack ffmpeg flite clean
+.PHONY: live test check bench portaudio jack ffmpeg flite lmms clean
 .DELETE_ON_ERROR:
 
 live: $(STAMP)-$(RUNTIME) portaudio
 	@$(BIN)/python -m rt.live $(or $(ARGS),-i demo)
 
-test: $(STAMP)-dev portaudio jack ffmpeg flite check
+test: $(STAMP)-dev portaudio jack ffmpeg flite lmms check
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP)-dev
@@ -47,7 +47,7 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python $(STAMP)-$(RUNTIME)
 	@touch $@
 
 # PortAudio and JACK are system libraries on Linux (on macOS and Windows PortAudio comes with
-# sounddevice); the tests also read what only ffmpeg reads and let flite speak.
+# sounddevice); the tests also read what only ffmpeg reads, let flite speak and LMMS play.
 # $(call need,TEST,PACKAGES) installs as root with apt, else prints the command; nothing stops
 # without them, the program and the tests say what they miss.
 define need
@@ -73,6 +73,9 @@ ffmpeg:
 
 flite:
 	$(call need,command -v flite,flite,flite,flite)
+
+lmms:
+	$(call need,command -v lmms,lmms,lmms,lmms)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

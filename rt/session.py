@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numba import njit
 
-from rt.spec import CHANNELS, COMPRESSION, FLOOR, SpecError, StreamSpec
+from rt.spec import CHANNELS, SpecError, StreamSpec
+from rt.stft import compress
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -28,21 +27,6 @@ COMPRESSED, MASKS = "compressed", "masks"  # the graph's names; states are {name
 NEXT = "_next"
 PACKAGED = Path(__file__).parent / "models"
 _WARM_UP_STEPS = 50  # memory arenas, lazily loaded kernels, CPU clocks
-
-
-_jit: Any = njit(nogil=True, fastmath=True, cache=True)
-
-
-@_jit
-def _compress(spectrum, compressed):
-    """model.bands.compress of a spectrum [bins, 4]. Not in the graph: ONNX Runtime takes five
-    passes for it, a tenth of a step."""
-    exponent, floor = np.float32((COMPRESSION - 1) / 2), np.float32(FLOOR)
-    for k in range(spectrum.shape[0]):
-        a, b, c, d = spectrum[k, 0], spectrum[k, 1], spectrum[k, 2], spectrum[k, 3]
-        gain = (a * a + b * b + c * c + d * d + floor) ** exponent
-        compressed[k, 0], compressed[k, 1] = a * gain, b * gain
-        compressed[k, 2], compressed[k, 3] = c * gain, d * gain
 
 
 class SessionError(RuntimeError):
@@ -117,7 +101,7 @@ class Session:
         if spectrum.shape != self._compressed.shape:
             raise ValueError(f"a spectrum is {list(self._compressed.shape)}, "
                              f"not {list(spectrum.shape)}")
-        _compress(spectrum, self._compressed)
+        compress(spectrum, self._compressed)
         self._session.run_with_iobinding(self._bindings[self._turn], self._options)
         self._turn ^= 1
         return self._masks

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rt.spec import CHANNELS, StreamSpec
+from rt.spec import CHANNELS, COMPRESSION, FLOOR, StreamSpec
 
 _jit: Any = njit(nogil=True, fastmath=True, cache=True)
 # Indices are unsigned: signed ones may be negative in Python, and checking that keeps a loop from
@@ -25,30 +25,21 @@ _0, _1, _2, _3, _4 = (np.uint64(i) for i in range(5))
 
 
 @_jit
-def _first_pass(xr, xi, yr, yi, cos, sin):
-    """Radix 4 where every butterfly has factors of its own: vectors run across butterflies."""
-    quarter = np.uint64(cos.shape[0]) >> _2
-    b, c, d = quarter, _2 * quarter, _3 * quarter
-    for p in range(quarter):
-        c1, s1 = cos[p], sin[p]
-        c2, s2 = c1 * c1 - s1 * s1, c1 * s1 + c1 * s1
-        c3, s3 = c1 * c2 - s1 * s2, c1 * s2 + s1 * c2
-        sum_ac_r, sum_ac_i = xr[p] + xr[c + p], xi[p] + xi[c + p]
-        dif_ac_r, dif_ac_i = xr[p] - xr[c + p], xi[p] - xi[c + p]
-        sum_bd_r, sum_bd_i = xr[b + p] + xr[d + p], xi[b + p] + xi[d + p]
-        rot_bd_r, rot_bd_i = xi[d + p] - xi[b + p], xr[b + p] - xr[d + p]
-        o = p << _2
-        yr[o] = sum_ac_r + sum_bd_r
-        yi[o] = sum_ac_i + sum_bd_i
-        ur, ui = dif_ac_r - rot_bd_r, dif_ac_i - rot_bd_i
-        yr[o + _1] = ur * c1 - ui * s1
-        yi[o + _1] = ur * s1 + ui * c1
-        ur, ui = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
-        yr[o + _2] = ur * c2 - ui * s2
-        yi[o + _2] = ur * s2 + ui * c2
-        ur, ui = dif_ac_r + rot_bd_r, dif_ac_i + rot_bd_i
-        yr[o + _3] = ur * c3 - ui * s3
-        yi[o + _3] = ur * s3 + ui * c3
+def _butterfly(xr, xi, yr, yi, a, step, o, apart, c1, s1, c2, s2, c3, s3):
+    """Radix 4: values at a, a + step ... of x to o, o + apart ... of y, the last three turned by
+    the factors c + i·s."""
+    b, c, d = a + step, a + _2 * step, a + _3 * step
+    sum_ac_r, sum_ac_i = xr[a] + xr[c], xi[a] + xi[c]
+    dif_ac_r, dif_ac_i = xr[a] - xr[c], xi[a] - xi[c]
+    sum_bd_r, sum_bd_i = xr[b] + xr[d], xi[b] + xi[d]
+    rot_bd_r, rot_bd_i = xi[d] - xi[b], xr[b] - xr[d]
+    yr[o], yi[o] = sum_ac_r + sum_bd_r, sum_ac_i + sum_bd_i
+    ur, ui = dif_ac_r - rot_bd_r, dif_ac_i - rot_bd_i
+    yr[o + apart], yi[o + apart] = ur * c1 - ui * s1, ur * s1 + ui * c1
+    ur, ui = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
+    yr[o + _2 * apart], yi[o + _2 * apart] = ur * c2 - ui * s2, ur * s2 + ui * c2
+    ur, ui = dif_ac_r + rot_bd_r, dif_ac_i + rot_bd_i
+    yr[o + _3 * apart], yi[o + _3 * apart] = ur * c3 - ui * s3, ur * s3 + ui * c3
 
 
 @_jit
@@ -58,38 +49,24 @@ def _fft(xr, xi, yr, yi, cos, sin):
     Returns True when the result is in (xr, xi), False when it is in (yr, yi); the other pair is
     scratch. Real and imaginary part swapped on the way in and out make it the inverse.
     """
-    _first_pass(xr, xi, yr, yi, cos, sin)
+    quarter = np.uint64(cos.shape[0]) >> _2
+    for p in range(quarter):  # every butterfly has factors of its own: vectors run across them
+        c1, s1 = cos[p], sin[p]
+        c2, s2 = c1 * c1 - s1 * s1, c1 * s1 + c1 * s1
+        c3, s3 = c1 * c2 - s1 * s2, c1 * s2 + s1 * c2
+        _butterfly(xr, xi, yr, yi, p, quarter, p << _2, _1, c1, s1, c2, s2, c3, s3)
     in_x = False
     xr, xi, yr, yi = yr, yi, xr, xi
-    n = np.uint64(cos.shape[0]) >> _2
+    n = quarter
     m = _4  # butterflies with the same factors, which lie side by side
     while n >= _4:
-        quarter = n >> _2
-        for p in range(quarter):
+        for p in range(n >> _2):
             w = p * m
             c1, s1 = cos[w], sin[w]
             c2, s2 = cos[_2 * w], sin[_2 * w]
             c3, s3 = cos[_3 * w], sin[_3 * w]
-            a, b = w, w + m * quarter
-            c, d = b + m * quarter, b + _2 * m * quarter
-            o = _4 * w
-            o1, o2, o3 = o + m, o + _2 * m, o + _3 * m
             for t in range(m):
-                sum_ac_r, sum_ac_i = xr[a + t] + xr[c + t], xi[a + t] + xi[c + t]
-                dif_ac_r, dif_ac_i = xr[a + t] - xr[c + t], xi[a + t] - xi[c + t]
-                sum_bd_r, sum_bd_i = xr[b + t] + xr[d + t], xi[b + t] + xi[d + t]
-                rot_bd_r, rot_bd_i = xi[d + t] - xi[b + t], xr[b + t] - xr[d + t]
-                yr[o + t] = sum_ac_r + sum_bd_r
-                yi[o + t] = sum_ac_i + sum_bd_i
-                ur, ui = dif_ac_r - rot_bd_r, dif_ac_i - rot_bd_i
-                yr[o1 + t] = ur * c1 - ui * s1
-                yi[o1 + t] = ur * s1 + ui * c1
-                ur, ui = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
-                yr[o2 + t] = ur * c2 - ui * s2
-                yi[o2 + t] = ur * s2 + ui * c2
-                ur, ui = dif_ac_r + rot_bd_r, dif_ac_i + rot_bd_i
-                yr[o3 + t] = ur * c3 - ui * s3
-                yi[o3 + t] = ur * s3 + ui * c3
+                _butterfly(xr, xi, yr, yi, w + t, quarter, _4 * w + t, m, c1, s1, c2, s2, c3, s3)
         xr, xi, yr, yi = yr, yi, xr, xi
         in_x = not in_x
         n >>= _2
@@ -198,6 +175,18 @@ def _synthesise(history, oldest, spectrum, masks, window, tails, out, ar, ai, br
         for t in range(size - hop, size):
             left[t - hop] = window[t] * zr[first + t]
             right[t - hop] = window[t] * zi[first + t]
+
+
+@_jit
+def compress(spectrum, compressed):
+    """model.bands.compress of a spectrum [bins, 4], into `compressed`. Not in the graph: ONNX
+    Runtime takes five passes for it, a tenth of a step."""
+    exponent, floor = np.float32((COMPRESSION - 1) / 2), np.float32(FLOOR)
+    for k in range(np.uint64(spectrum.shape[0])):
+        a, b, c, d = spectrum[k, 0], spectrum[k, 1], spectrum[k, 2], spectrum[k, 3]
+        gain = (a * a + b * b + c * c + d * d + floor) ** exponent
+        compressed[k, 0], compressed[k, 1] = a * gain, b * gain
+        compressed[k, 2], compressed[k, 3] = c * gain, d * gain
 
 
 class StreamingSTFT:

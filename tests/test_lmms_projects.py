@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zlib
 from pathlib import Path
@@ -69,7 +70,10 @@ def test_a_compressed_project_is_the_same(tmp_path: Path) -> None:
     assert ElementTree.tostring(read_project(packed)) == ElementTree.tostring(read_project(plain))
 
 
-@pytest.mark.parametrize("content", [b"", b"no XML", b"<xml/>", b"<lmms-project/>"])
+NO_NUMBER = project(track("x", 57)).replace(b'key="57"', b'key="?"')
+
+
+@pytest.mark.parametrize("content", [b"", b"no XML", b"<xml/>", b"<lmms-project/>", NO_NUMBER])
 def test_what_is_no_project_is_named_in_one_line(
         tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.mmp", "b.mmpz"):
@@ -96,10 +100,13 @@ def test_lmms_renders_stems_that_sound_alone(tmp_path: Path) -> None:
     file, out = tmp_path / "two.mmp", tmp_path / "songs"
     file.write_bytes(project(track("Bass", 30), track("lead", 69)))
     assert main([str(file), "--out", str(out), "--seconds", "2"]) == 0
-    assert sorted(p.name for p in (out / "two").iterdir()) == ["bass.wav", "other.wav"]
+    assert sorted(p.name for p in (out / "two").iterdir()) == [
+        "bass.wav", "mixture.wav", "other.wav", "song.json"]
     sounds = [soundfile.read(out / "two" / f"{stem}.wav")[0] for stem in ("bass", "other")]
     assert sounds[0].shape == sounds[1].shape
     assert 0.9 < np.abs(sum(sounds)).max() <= 1
+    told = json.loads((out / "two" / "song.json").read_text(encoding="utf-8"))
+    assert told["instruments"] == {"bass": ["Bass"], "other": ["lead"]}
     # key 57 is A4, 440 Hz: the loudest frequencies are those of the notes
     for sound, hz in zip(sounds, (440 * 2 ** (-27 / 12), 880), strict=True):
         spectrum = np.abs(np.fft.rfft(sound[:22_050, 0] * np.hanning(22_050)))

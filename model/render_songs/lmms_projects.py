@@ -8,7 +8,8 @@ and mixed by others, and a project can be rendered stem by stem: once for each, 
 instruments of the other stems muted. What a master effect does to a stem alone is not what it does
 to the sum, so the mixture is the sum of the stems. There is no voice in them.
 
-An instrument's stem is told by its sample's or its own name, or else by how low it plays.
+An instrument's stem is told by its sample's or its own name, or else by how low it plays; a song's
+song.json has what was taken for what.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import soundfile
 
 from model.render_songs import CorpusError
 from model.render_songs.effects import SR
+from model.render_songs.mix import FULL_SCALE, write_song
 
 STEMS = ("drums", "bass", "other")
 PEAK = 0.95  # of a mixture
@@ -100,7 +102,8 @@ def alone(project: ElementTree.Element, stem: str, seconds: float) -> ElementTre
 
 
 def render(project: ElementTree.Element, seconds: float) -> dict[str, np.ndarray]:
-    """Stems [n, 2] that sound, of one length, whose sum peaks at PEAK. Raises CorpusError."""
+    """Stems that sound, int16 [n, 2] of one length, of which none passes PEAK, nor their sum.
+    Raises CorpusError."""
     stems: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)  # and LMMS' own folders and settings, which it makes at every start
@@ -124,16 +127,8 @@ def render(project: ElementTree.Element, seconds: float) -> dict[str, np.ndarray
     mixture = np.sum([x[:length] for x in stems.values()], 0)
     gain = PEAK / max(float(np.abs(mixture).max()),
                       *(float(np.abs(x[:length]).max()) for x in stems.values()))
-    return {stem: x[:length] * np.float32(gain) for stem, x in stems.items()}
-
-
-def write(folder: Path, stems: dict[str, np.ndarray]) -> None:
-    """A song in the MUSDB18-HQ layout; the folder appears whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for stem, x in stems.items():
-        soundfile.write(partial / f"{stem}.wav", x, SR, subtype="PCM_16")
-    os.replace(partial, folder)
+    return {stem: np.round(x[:length] * (gain * FULL_SCALE)).astype(np.int16)
+            for stem, x in stems.items()}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -158,9 +153,12 @@ def main(argv: list[str] | None = None) -> int:
             done += 1
             continue
         try:
-            stems = render(read_project(file), options.seconds)
-            write(folder, stems)
-        except CorpusError as error:
+            project = read_project(file)
+            stems = render(project, options.seconds)
+            instruments_of = {stem: [track.get("name", "") for track in instruments(project)
+                                     if stem_of(track) == stem] for stem in stems}
+            write_song(folder, stems, {"project": file.name, "instruments": instruments_of})
+        except (CorpusError, ValueError) as error:  # a number in it may be none
             text = str(error)
             print(f"skipped: {text if text.startswith(str(file)) else f'{file}: {text}'}",
                   file=sys.stderr)
